@@ -1,0 +1,102 @@
+// Package diff compares desired with live state. It is pure: no I/O, no clock, no knowledge of any
+// platform. It answers one question: what would have to change so that live state matches what Git
+// declares, and nothing else.
+//
+// Only what Git declares is compared. What becomes of live elements that Git does not declare is decided
+// per collection by its manifest.Ownership, with the help of a [Ledger] that knows what Fettle applied before.
+//
+// What a change means for a running app (its [Impact]) is filled in by the platform driver's Plan.
+package diff
+
+import (
+	"cmp"
+
+	"github.com/fettle-gitops/fettle/manifest"
+)
+
+// Op is what has to be done to live state.
+type Op string
+
+// The operations. Path "" means the whole resource: add creates it, remove deletes it.
+const (
+	Add    Op = "add"
+	Update Op = "update"
+	Remove Op = "remove"
+)
+
+// Impact says what a change costs the people who use the app. Ordered from harmless to grave.
+type Impact int
+
+// The impacts, mildest first. Compare them with <.
+const (
+	ImpactUnknown    Impact = iota // not yet judged by a driver
+	ImpactNone                     // metadata only
+	ImpactInPlace                  // takes effect without a restart
+	ImpactRestart                  // rolling restart of the running instances
+	ImpactRestage                  // a new droplet, then a rolling restart
+	ImpactRecreate                 // the resource is deleted and made anew
+	ImpactImpossible               // the API cannot do it; Change.Reason says why and what to do
+)
+
+// String gives the words that people read.
+func (i Impact) String() string {
+	return [...]string{"unknown", "none", "in place", "restart", "restage", "re-create", "impossible"}[i]
+}
+
+// MarshalText makes an Impact a word in JSON.
+func (i Impact) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
+// Change is one difference: apply Op at Path of the resource Ref, and live state is what Git declares there.
+type Change struct {
+	Ref    manifest.Ref    `json:"ref"`
+	Op     Op              `json:"op"`
+	Path   string          `json:"path"` // JSON pointer into the Spec; "" is the whole resource
+	Was    any             `json:"was,omitempty"`
+	Value  any             `json:"value,omitempty"`
+	Secret bool            `json:"secret,omitempty"` // Was and Value must not be shown; renderers say "(secret, changed)"
+	Origin manifest.Origin `json:"origin,omitzero"`  // where the declared value stands (for a removal: the nearest parent)
+	Impact Impact          `json:"impact"`
+	Reason string          `json:"reason,omitempty"` // why this impact, where it is not obvious
+}
+
+// Compare orders changes by resource, then by path.
+func (c Change) Compare(o Change) int {
+	return cmp.Or(c.Ref.Compare(o.Ref), cmp.Compare(c.Path, o.Path))
+}
+
+// Unobserved is a declared field whose live value could not be read, so that nothing can be said of it.
+type Unobserved struct {
+	Ref    manifest.Ref    `json:"ref"`
+	Path   string          `json:"path"`
+	Why    string          `json:"why"`
+	Origin manifest.Origin `json:"origin,omitzero"`
+}
+
+// Changes is the outcome of a comparison.
+type Changes struct {
+	List       []Change       // in the order of Change.Compare
+	Unobserved []Unobserved   // declared, but unreadable on the platform
+	Unmanaged  []manifest.Ref // live in a declared space, declared nowhere
+}
+
+// Empty reports whether live state matches Git wherever it could be read.
+func (c Changes) Empty() bool { return len(c.List) == 0 }
+
+// Of lists the changes of one resource.
+func (c Changes) Of(ref manifest.Ref) []Change {
+	var of []Change
+	for _, ch := range c.List {
+		if ch.Ref == ref {
+			of = append(of, ch)
+		}
+	}
+	return of
+}
+
+// Ledger knows what Fettle applied before: resource → JSON pointers. The pointer "" stands for the
+// resource itself, another one for an element of a collection ("/environment_variables/LOG_LEVEL").
+// A driver reads it from the resources it observes.
+type Ledger map[manifest.Ref]map[string]bool
+
+// Owns reports whether Fettle applied the element at pointer of ref before.
+func (l Ledger) Owns(ref manifest.Ref, pointer string) bool { return l[ref][pointer] }

@@ -1,0 +1,3 @@
+module github.com/fettle-gitops/fettle
+
+go 1.26.8

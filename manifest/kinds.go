@@ -1,0 +1,45 @@
+package manifest
+
+// The Spec of each kind in canonical form. A key that Git does not declare is absent; a live
+// object has every key that the platform lets us read. "int" is int64.
+//
+// KindApp
+//
+//	lifecycle               {type: "buildpack"|"docker"|"cnb", buildpacks: [name or URL, …], stack: string}
+//	package                 {type: "bits", digest: string} | {type: "docker", image: string, username: string}
+//	                        digest identifies the files that would be uploaded (driver's Prepare fills it in)
+//	environment_variables   {NAME: string}
+//	features                {"ssh"|"revisions"|…: bool}
+//	metadata                {labels: {key: string}, annotations: {key: string}}
+//	processes               {TYPE: {command: string, user: string, instances: int, memory_in_mb: int, disk_in_mb: int,
+//	                          log_rate_limit_in_bytes_per_second: int (-1 is unlimited),
+//	                          health_check:           {type: "port"|"http"|"process", timeout: int, invocation_timeout: int, interval: int, http_endpoint: string},
+//	                          readiness_health_check: {type, invocation_timeout: int, interval: int, http_endpoint: string}}}
+//	                        command is nil (present) where Git asks for the detected one
+//	sidecars                {NAME: {command: string, process_types: [sorted], memory_in_mb: int}}
+//	routed                  bool: false for no-route, true for random-route and default-route without explicit
+//	                        routes; live: whether any route has this app as a destination
+//	state                   "STARTED"|"STOPPED"
+//	rollout                 desired always "complete"; live "complete", "in progress" (a deployment is active)
+//	                        or "pending restart" (changed configuration that no running instance has seen)
+//
+// Inputs of KindApp: "path" (string, relative to the snapshot's root: folder or archive), "docker_password",
+// "random_route" and "default_route" (bool), "strategy" (as the v1 manifests and targets say it).
+//
+// KindRoute (declared by an app's `routes`, one object per URL however many apps share it)
+//
+//	options                 {loadbalancing: string, …}
+//	destinations            {"APP/PROCESS_TYPE": {port: int, protocol: "http1"|"http2"|"tcp"}}
+//
+// KindServiceBinding
+//
+//	app, service_instance   string
+//	name                    string, the optional binding name
+//
+// Inputs of KindServiceBinding: "parameters" (map), which the API never returns.
+//
+// KindOrg, KindSpace, KindServiceInstance: so far only referred to (Requires), never declared.
+
+// Annotations and labels that Fettle itself keeps on resources start with this prefix; they are no
+// part of any Spec. The prefix is a DNS name, as the V3 metadata rules ask.
+const MetadataPrefix = "fettle-gitops.github.io/"
