@@ -1,0 +1,18 @@
+package sandbox
+
+import (
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/front"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/quotas"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/settings"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tenancy"
+)
+
+// areas registers every part of the API. The order matters only for cascades: what is named first goes first when a
+// space goes.
+var areas = []func(*cc.Server){
+	front.Register,
+	tenancy.Register,
+	settings.Register,
+	quotas.Register,
+}

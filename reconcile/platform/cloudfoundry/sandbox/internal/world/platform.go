@@ -1,0 +1,92 @@
+package world
+
+import "encoding/json"
+
+// OrgQuota limits an organization; nil is unlimited.
+type OrgQuota struct {
+	Base
+	Name                  string `json:"name"`
+	TotalMemory           *int   `json:"total_memory_in_mb,omitempty"`
+	PerProcessMemory      *int   `json:"per_process_memory_in_mb,omitempty"`
+	TotalInstances        *int   `json:"total_instances,omitempty"`
+	PerAppTasks           *int   `json:"per_app_tasks,omitempty"`
+	LogRateLimit          *int   `json:"log_rate_limit_in_bytes_per_second,omitempty"`
+	PaidServices          bool   `json:"paid_services_allowed"`
+	TotalServiceInstances *int   `json:"total_service_instances,omitempty"`
+	TotalServiceKeys      *int   `json:"total_service_keys,omitempty"`
+	TotalRoutes           *int   `json:"total_routes,omitempty"`
+	TotalReservedPorts    *int   `json:"total_reserved_ports,omitempty"`
+	TotalDomains          *int   `json:"total_domains,omitempty"`
+}
+
+// Stack is a root file system that buildpack apps run on.
+type Stack struct {
+	Base
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+	State       string `json:"state"`
+	StateReason string `json:"state_reason,omitempty"`
+	Default     bool   `json:"default,omitempty"`
+}
+
+// Flag is a feature flag; its guid is its name.
+type Flag struct {
+	Base
+	Enabled bool   `json:"enabled"`
+	Message string `json:"custom_error_message,omitempty"`
+	Touched bool   `json:"touched,omitempty"` // updated_at is null until then
+}
+
+// EnvGroup is a group of environment variables for all apps, "running" or "staging"; its guid is its name.
+type EnvGroup struct {
+	Base
+	Vars    map[string]string `json:"vars,omitempty"`
+	Touched bool              `json:"touched,omitempty"`
+}
+
+// Actor is who does something: a user, or an OAuth client.
+type Actor struct {
+	GUID string `json:"guid"`
+	Name string `json:"name,omitempty"` // the e-mail address of the token (observed fact), empty for clients
+	User string `json:"user,omitempty"` // the user name
+}
+
+// Target is what an audit event is about.
+type Target struct {
+	GUID string `json:"guid"`
+	Type string `json:"type"`
+	Name string `json:"name"`
+}
+
+// AuditEvent is one line of the trail. It outlives its target.
+type AuditEvent struct {
+	Base
+	Type   string          `json:"type"`
+	Actor  Actor           `json:"actor"`
+	Target Target          `json:"target"`
+	Space  string          `json:"space,omitempty"`
+	Org    string          `json:"org,omitempty"`
+	Data   json.RawMessage `json:"data"`
+}
+
+// Job states.
+const (
+	JobProcessing = "PROCESSING"
+	JobPolling    = "POLLING"
+	JobComplete   = "COMPLETE"
+	JobFailed     = "FAILED"
+)
+
+// Job is work that the controller does after its answer 202.
+type Job struct {
+	Base
+	Operation string            `json:"operation"`
+	State     string            `json:"state"`
+	Errors    json.RawMessage   `json:"errors,omitempty"`
+	Warnings  []string          `json:"warnings,omitempty"`
+	Link      string            `json:"link,omitempty"`      // name of the link to what the job is about, "space"
+	LinkPath  string            `json:"link_path,omitempty"` // and its path
+	Actor     Actor             `json:"actor"`
+	Args      map[string]string `json:"args,omitempty"`
+	Payload   json.RawMessage   `json:"payload,omitempty"`
+}

@@ -1,0 +1,120 @@
+// Package world is the state of the sandbox: typed tables of records, and the things that are still to happen.
+//
+// It is data only. Nothing here knows HTTP, permissions or texts; no goroutine lives here and nothing is locked: the
+// server around it (package cc) holds one lock for the whole world. Everything can be written as JSON and read back,
+// so a sandbox survives a restart with its half-finished builds and deployments.
+//
+// A new kind of resource adds a file with its record and one line to World and New.
+package world
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"sort"
+	"time"
+)
+
+// World is everything the sandbox remembers.
+type World struct {
+	// Now is the moment up to which time has been advanced. It is written under the write lock only.
+	Now time.Time `json:"now"`
+
+	Orgs        *Table[*Org]        `json:"organizations"`
+	Spaces      *Table[*Space]      `json:"spaces"`
+	Domains     *Table[*Domain]     `json:"domains"`
+	Users       *Table[*User]       `json:"users"`
+	Roles       *Table[*Role]       `json:"roles"`
+	OrgQuotas   *Table[*OrgQuota]   `json:"organization_quotas"`
+	Stacks      *Table[*Stack]      `json:"stacks"`
+	Flags       *Table[*Flag]       `json:"feature_flags"`
+	EnvGroups   *Table[*EnvGroup]   `json:"environment_variable_groups"`
+	Jobs        *Table[*Job]        `json:"jobs"`
+	AuditEvents *Table[*AuditEvent] `json:"audit_events"`
+	Clients     *Table[*Client]     `json:"clients"`
+
+	Queue Queue `json:"queue"`
+}
+
+// New returns an empty world.
+func New() *World {
+	return &World{
+		Orgs: NewTable[*Org](nil),
+		Spaces: NewTable(map[string]func(*Space) string{
+			"org": func(s *Space) string { return s.Org },
+		}),
+		Domains: NewTable[*Domain](nil),
+		Users:   NewTable[*User](nil),
+		Roles: NewTable(map[string]func(*Role) string{
+			"user":  func(r *Role) string { return r.User },
+			"org":   func(r *Role) string { return r.Org },
+			"space": func(r *Role) string { return r.Space },
+		}),
+		OrgQuotas: NewTable[*OrgQuota](nil),
+		Stacks:    NewTable[*Stack](nil),
+		Flags:     NewTable[*Flag](nil),
+		EnvGroups: NewTable[*EnvGroup](nil),
+		Jobs:      NewTable[*Job](nil),
+		AuditEvents: NewTable(map[string]func(*AuditEvent) string{
+			"target": func(e *AuditEvent) string { return e.Target.GUID },
+		}),
+		Clients: NewTable[*Client](nil),
+	}
+}
+
+// Base returns the base of a record that comes into being now.
+func (w *World) Base() Base {
+	return Base{GUID: GUID(), Created: w.Now, Updated: w.Now}
+}
+
+// GUID makes a random (version 4) identifier.
+func GUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	var out [36]byte
+	hex.Encode(out[:8], b[:4])
+	hex.Encode(out[9:13], b[4:6])
+	hex.Encode(out[14:18], b[6:8])
+	hex.Encode(out[19:23], b[8:10])
+	hex.Encode(out[24:], b[10:])
+	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
+	return string(out[:])
+}
+
+// Event is something that is due to happen to a record: a build finishes, a deployment takes its next step.
+type Event struct {
+	Due  time.Time `json:"due"`
+	Seq  int64     `json:"seq"`
+	Kind string    `json:"kind"`
+	GUID string    `json:"guid"`
+}
+
+// Queue holds events ordered by due time, then by the order in which they were added.
+type Queue struct {
+	Events []Event `json:"events,omitempty"`
+	Seq    int64   `json:"seq"`
+}
+
+// Add puts an event in its place.
+func (q *Queue) Add(due time.Time, kind, guid string) {
+	q.Seq++
+	i := sort.Search(len(q.Events), func(i int) bool { return q.Events[i].Due.After(due) })
+	q.Events = append(q.Events, Event{})
+	copy(q.Events[i+1:], q.Events[i:])
+	q.Events[i] = Event{Due: due, Seq: q.Seq, Kind: kind, GUID: guid}
+}
+
+// Next is the time of the first event; false when nothing is due ever.
+func (q *Queue) Next() (time.Time, bool) {
+	if len(q.Events) == 0 {
+		return time.Time{}, false
+	}
+	return q.Events[0].Due, true
+}
+
+// Pop takes the first event out.
+func (q *Queue) Pop() Event {
+	e := q.Events[0]
+	q.Events = q.Events[1:]
+	return e
+}
