@@ -32,6 +32,22 @@ type World struct {
 	AuditEvents *Table[*AuditEvent] `json:"audit_events"`
 	Clients     *Table[*Client]     `json:"clients"`
 
+	Apps         *Table[*App]         `json:"apps"`
+	Processes    *Table[*Process]     `json:"processes"`
+	Sidecars     *Table[*Sidecar]     `json:"sidecars"`
+	Packages     *Table[*Package]     `json:"packages"`
+	Builds       *Table[*Build]       `json:"builds"`
+	Droplets     *Table[*Droplet]     `json:"droplets"`
+	Revisions    *Table[*Revision]    `json:"revisions"`
+	Tasks        *Table[*Task]        `json:"tasks"`
+	Deployments  *Table[*Deployment]  `json:"deployments"`
+	Routes       *Table[*Route]       `json:"routes"`
+	Destinations *Table[*Destination] `json:"destinations"`
+
+	ServiceInstances *Table[*ServiceInstance] `json:"service_instances"`
+	ServiceBindings  *Table[*ServiceBinding]  `json:"service_bindings"`
+	RouteBindings    *Table[*RouteBinding]    `json:"route_bindings"`
+
 	Queue Queue `json:"queue"`
 }
 
@@ -58,6 +74,35 @@ func New() *World {
 			"target": func(e *AuditEvent) string { return e.Target.GUID },
 		}),
 		Clients: NewTable[*Client](nil),
+
+		Apps: NewTable(map[string]func(*App) string{
+			"space": func(a *App) string { return a.Space },
+		}),
+		Processes:   NewTable(map[string]func(*Process) string{"app": func(p *Process) string { return p.App }}),
+		Sidecars:    NewTable(map[string]func(*Sidecar) string{"app": func(s *Sidecar) string { return s.App }}),
+		Packages:    NewTable(map[string]func(*Package) string{"app": func(p *Package) string { return p.App }}),
+		Builds:      NewTable(map[string]func(*Build) string{"app": func(b *Build) string { return b.App }}),
+		Droplets:    NewTable(map[string]func(*Droplet) string{"app": func(d *Droplet) string { return d.App }}),
+		Revisions:   NewTable(map[string]func(*Revision) string{"app": func(r *Revision) string { return r.App }}),
+		Tasks:       NewTable(map[string]func(*Task) string{"app": func(t *Task) string { return t.App }}),
+		Deployments: NewTable(map[string]func(*Deployment) string{"app": func(d *Deployment) string { return d.App }}),
+		Routes: NewTable(map[string]func(*Route) string{
+			"space":  func(r *Route) string { return r.Space },
+			"domain": func(r *Route) string { return r.Domain },
+		}),
+		Destinations: NewTable(map[string]func(*Destination) string{
+			"route": func(d *Destination) string { return d.Route },
+			"app":   func(d *Destination) string { return d.App },
+		}),
+		ServiceInstances: NewTable(map[string]func(*ServiceInstance) string{"space": func(s *ServiceInstance) string { return s.Space }}),
+		ServiceBindings: NewTable(map[string]func(*ServiceBinding) string{
+			"instance": func(b *ServiceBinding) string { return b.ServiceInstance },
+			"app":      func(b *ServiceBinding) string { return b.App },
+		}),
+		RouteBindings: NewTable(map[string]func(*RouteBinding) string{
+			"instance": func(b *RouteBinding) string { return b.ServiceInstance },
+			"route":    func(b *RouteBinding) string { return b.Route },
+		}),
 	}
 }
 
