@@ -5,11 +5,29 @@
 // Only what Git declares is compared. What becomes of live elements that Git does not declare is decided
 // per collection by its manifest.Ownership, with the help of a [Ledger] that knows what Fettle applied before.
 //
+// # What counts as equal
+//
+//   - nil, absent, an empty map and an empty list: there is nothing at this place. A key that Git declares as
+//     nil must be absent, so that a live value there becomes a Remove.
+//   - integers of every Go type, by their value. A string is never equal to a number.
+//   - lists by their elements in order; they change as a whole, in one Update.
+//
+// # What becomes of what Git does not declare
+//
+//	                     additive   three-way                exact
+//	element, live only   ignored    removed if the ledger    removed
+//	                                owns it, else ignored
+//	resource, live only  a service binding that the ledger owns is removed; a route loses the destinations that
+//	                     the ledger owns; all else is only named in Changes.Unmanaged. An app or a service
+//	                     instance is never removed.
+//
 // What a change means for a running app (its [Impact]) is filled in by the platform driver's Plan.
 package diff
 
 import (
 	"cmp"
+	"fmt"
+	"strings"
 
 	"github.com/fettle-gitops/fettle/manifest"
 )
@@ -43,20 +61,64 @@ func (i Impact) String() string {
 	return [...]string{"unknown", "none", "in place", "restart", "restage", "re-create", "impossible"}[i]
 }
 
+// Impacts lists every impact, mildest first.
+func Impacts() []Impact {
+	return []Impact{ImpactUnknown, ImpactNone, ImpactInPlace, ImpactRestart, ImpactRestage, ImpactRecreate, ImpactImpossible}
+}
+
 // MarshalText makes an Impact a word in JSON.
 func (i Impact) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
 
+// UnmarshalText reads the word that MarshalText writes.
+func (i *Impact) UnmarshalText(text []byte) error {
+	for _, known := range Impacts() {
+		if known.String() == string(text) {
+			*i = known
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no impact; expected one of %v", text, Impacts())
+}
+
 // Change is one difference: apply Op at Path of the resource Ref, and live state is what Git declares there.
+//
+// Was and Value hold the true values, because a driver applies them. Everything that prints or stores a
+// change goes through Masked, String or MarshalJSON, which never give a secret away.
 type Change struct {
-	Ref    manifest.Ref    `json:"ref"`
-	Op     Op              `json:"op"`
-	Path   string          `json:"path"` // JSON pointer into the Spec; "" is the whole resource
-	Was    any             `json:"was,omitempty"`
-	Value  any             `json:"value,omitempty"`
-	Secret bool            `json:"secret,omitempty"` // Was and Value must not be shown; renderers say "(secret, changed)"
-	Origin manifest.Origin `json:"origin,omitzero"`  // where the declared value stands (for a removal: the nearest parent)
+	Ref    manifest.Ref `json:"ref"`
+	Op     Op           `json:"op"`
+	Path   string       `json:"path"` // JSON pointer into the Spec; "" is the whole resource
+	Was    any          `json:"was,omitempty"`
+	Value  any          `json:"value,omitempty"`
+	Secret bool         `json:"secret,omitempty"` // Was and Value must not be shown; renderers say "(secret, changed)"
+	// Secrets are the JSON pointers below Path that must not be shown, where Was or Value is a tree
+	// (a whole app, a process) of which only some leaves are secret.
+	Secrets []string `json:"secrets,omitempty"`
+
+	Origin manifest.Origin `json:"origin,omitzero"` // where the declared value stands (for a removal: the nearest parent)
 	Impact Impact          `json:"impact"`
 	Reason string          `json:"reason,omitempty"` // why this impact, where it is not obvious
+}
+
+// String names the change without its values: "update app acme/dev/web /processes/web/instances".
+func (c Change) String() string {
+	s := string(c.Op) + " " + c.Ref.String()
+	if c.Path != "" {
+		s += " " + c.Path
+	}
+	return s
+}
+
+// App is the app that the change concerns, or the zero Ref: the app itself, or the one that is bound.
+func (c Change) App() manifest.Ref {
+	switch c.Ref.Kind {
+	case manifest.KindApp:
+		return c.Ref
+	case manifest.KindServiceBinding:
+		app, _, _ := strings.Cut(c.Ref.Name(), "/")
+		return c.Ref.Child(manifest.KindApp, app)
+	}
+	return manifest.Ref{}
 }
 
 // Compare orders changes by resource, then by path.
