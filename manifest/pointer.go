@@ -2,12 +2,18 @@ package manifest
 
 import "strings"
 
+// Made once: a Replacer costs kilobytes, and a comparison asks for many pointers.
+var (
+	escapeKey   = strings.NewReplacer("~", "~0", "/", "~1")
+	unescapeKey = strings.NewReplacer("~1", "/", "~0", "~")
+)
+
 // Pointer joins keys into a JSON pointer (RFC 6901): Pointer("a/b", "c") is "/a~1b/c".
 func Pointer(keys ...string) string {
 	var b strings.Builder
 	for _, k := range keys {
 		b.WriteByte('/')
-		b.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(k))
+		b.WriteString(escapeKey.Replace(k))
 	}
 	return b.String()
 }
@@ -19,7 +25,7 @@ func SplitPointer(pointer string) []string {
 	}
 	keys := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
 	for i, k := range keys {
-		keys[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(k)
+		keys[i] = unescapeKey.Replace(k)
 	}
 	return keys
 }
