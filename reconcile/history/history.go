@@ -23,11 +23,13 @@ import (
 )
 
 // Store remembers. Its methods may be called from many goroutines and processes. Each is atomic: killed at any
-// moment, it has happened wholly or not at all.
+// moment, it has happened wholly or not at all. Errors that a caller decides on are *Error or ErrNotFound. Times are
+// kept to the microsecond and come back in UTC.
 type Store interface {
 	// BeginRun records that a run started, and returns it with its ID (rising, unique in the store).
 	BeginRun(ctx context.Context, run Run) (Run, error)
-	// EndRun records how the run ended. Steps and the counters are written here.
+	// EndRun records how the run ended. Steps, counters and all that was not known at the beginning (revision,
+	// author, subject) are written here; said again, it replaces what was said. ErrNotFound if there is no such run.
 	EndRun(ctx context.Context, run Run) error
 	// Runs lists runs, newest first.
 	Runs(ctx context.Context, f RunFilter) ([]Run, error)
@@ -35,32 +37,36 @@ type Store interface {
 	AbandonRuns(ctx context.Context, target, why string, at time.Time) (int, error)
 
 	// Observe records what one observation of a target found: every difference that is drift, complete. New ones
-	// are opened, known ones are seen again (LastSeen, Seen, Live when it changed, a better attribution when
-	// it had none), and open records that are not among found any more are resolved as
-	// resolution says for their key (default ChangedBack). Returns the records that this observation opened and
-	// those that it resolved.
+	// are opened, known ones are seen again (LastSeen, Seen, Declared and Live when they changed, a better attribution
+	// when it had none), and open records that are not among Found any more are resolved as Ended
+	// says for their key (default ChangedBack). Returns the records that this observation opened and
+	// those that it resolved. Observation.Against is the whole rule.
 	Observe(ctx context.Context, o Observation) (opened, resolved []Drift, err error)
-	// Resolve ends open records of a target by key: healed by a run, accepted by a commit.
+	// Resolve ends open records of a target by key: healed by a run, accepted by a commit. A key covers what lies
+	// below it (Key.Covers). Keys without an open record are no error.
 	Resolve(ctx context.Context, target string, keys []Key, how Resolution, run int64, at time.Time) ([]Drift, error)
-	// Drift lists records, newest LastSeen first.
+	// Drift lists records, newest LastSeen first (of two with the same, the higher ID).
 	Drift(ctx context.Context, f DriftFilter) ([]Drift, error)
 
 	// Applied returns what was last applied to a target: per field a digest of the declared value
 	// (see Applied). Empty if nothing ever was.
 	Applied(ctx context.Context, target string) (Applied, error)
 	// SetApplied replaces the entries of the given resources, and the target's last good revision if revision is not "".
+	// A resource with no entries is forgotten.
 	SetApplied(ctx context.Context, target, revision string, entries map[manifest.Ref]map[string]string) error
 	// ForgetApplied removes resources that Git no longer declares.
 	ForgetApplied(ctx context.Context, target string, refs []manifest.Ref) error
 
-	// Quarantine holds back one declaration of one resource until Git declares something else.
+	// Quarantine holds back one declaration of one resource until Git declares something else. A resource has one
+	// quarantine: a new one replaces it.
 	Quarantine(ctx context.Context, q Quarantine) error
 	// Quarantined lists what is held back for a target ("" is all targets).
 	Quarantined(ctx context.Context, target string) ([]Quarantine, error)
-	// Release ends a quarantine.
+	// Release ends a quarantine; there being none is no error.
 	Release(ctx context.Context, target string, ref manifest.Ref) error
 
-	// NextDue and SetNextDue keep the schedule across restarts: a run missed while down runs once.
+	// NextDue and SetNextDue keep the schedule across restarts: a run missed while down runs once. The zero time
+	// means that none was set.
 	NextDue(ctx context.Context, target string) (time.Time, error)
 	SetNextDue(ctx context.Context, target string, at time.Time) error
 
@@ -93,6 +99,7 @@ const (
 	Changed   Result = "applied"   // changed, and everything succeeded
 	Drifted   Result = "drifted"   // report mode: differences were found and left alone
 	Failed    Result = "failed"    // at least one step failed, or the run could not even plan
+	Held      Result = "held"      // all is as declared, but for declarations that are quarantined
 	Abandoned Result = "abandoned" // told to stop, or killed
 )
 
@@ -128,7 +135,9 @@ type Step struct {
 type RunFilter struct {
 	Target string
 	ID     int64
-	Since  time.Time
+	Since  time.Time // started at or after
+	Until  time.Time // started before
+	Result Result    // "" is any
 	Limit  int
 }
 
@@ -147,7 +156,7 @@ const (
 	Healed      Resolution = "healed"       // a run put the declared value back
 	Accepted    Resolution = "accepted"     // a commit declares the live value
 	ChangedBack Resolution = "changed back" // somebody else restored the declared value
-	Gone        Resolution = "gone"         // Git no longer declares the resource
+	Gone        Resolution = "gone"         // Git no longer declares the resource, or the resource was deleted (a drift of its own)
 )
 
 // Drift is one difference that somebody other than Fettle made, from first seen to resolved.
@@ -182,9 +191,11 @@ type Observation struct {
 	Revision string
 	Run      int64
 	Found    []Drift // Ref, Path, Op, Declared, Live, Secret, Origin, Impact, By
-	// Unseen lists keys that could not be looked at this time (unobservable, failed): their records stay as they are.
+	// Unseen lists keys that could not be looked at this time (unobservable, failed): their records, and those below
+	// them, stay as they are.
 	Unseen []Key
-	// Ended says how an open record that is not in Found ended, by key; the default is ChangedBack.
+	// Ended says how an open record that is not in Found ended, by its key or the nearest one that covers it; the
+	// default is ChangedBack.
 	Ended map[Key]Resolution
 }
 
@@ -194,11 +205,11 @@ type DriftFilter struct {
 	ID       int64
 	OpenOnly bool
 	Org      string
-	Space    string // "ORG/SPACE"
-	Ref      manifest.Ref
-	Actor    string
-	Since    time.Time // last seen or resolved at or after
-	Until    time.Time // first seen before
+	Space    string       // "ORG/SPACE"
+	Ref      manifest.Ref // an empty Kind or Path is any
+	Actor    string       // By.Actor; By.ActorID where the record has no name
+	Since    time.Time    // last seen or resolved at or after
+	Until    time.Time    // first seen before
 	Limit    int
 }
 
