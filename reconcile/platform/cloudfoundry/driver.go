@@ -1,0 +1,175 @@
+package cloudfoundry
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fettle-gitops/fettle/manifest"
+	"github.com/fettle-gitops/fettle/reconcile/platform"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
+)
+
+// Config says where the foundation is and who we are.
+type Config struct {
+	Client ccv3.Config
+}
+
+// Driver speaks to one foundation as one user. It keeps nothing between calls but the login.
+type Driver struct {
+	client *ccv3.Client
+	cfg    Config
+}
+
+var _ platform.Counter = (*Driver)(nil)
+
+// New checks the configuration. It makes no request.
+func New(cfg Config) (*Driver, error) {
+	client, err := ccv3.New(cfg.Client)
+	if err != nil {
+		class, hint := platform.Invalid, ""
+		if cfg.Client.Username == "" && cfg.Client.ClientID == "" && cfg.Client.Session == nil {
+			class, hint = platform.Unauthorized, "set CF_USERNAME and CF_PASSWORD, or CF_CLIENT_ID and CF_CLIENT_SECRET, or run `cf login`"
+		}
+		return nil, &platform.Error{Class: class, Doing: "connecting to the foundation", Message: err.Error(), Hint: hint, Err: err}
+	}
+	return &Driver{client: client, cfg: cfg}, nil
+}
+
+// Requests counts the requests made to the controller so far.
+func (d *Driver) Requests() int64 { return d.client.Requests() }
+
+// Identity is who the foundation takes us for. Asking is also the cheapest way to find out whether the
+// endpoint and the credentials are right.
+func (d *Driver) Identity(ctx context.Context) (ccv3.Identity, error) {
+	id, err := d.client.Identity(ctx)
+	if err != nil {
+		return id, explain(manifest.Ref{}, "logging in to "+d.client.API(), err)
+	}
+	return id, nil
+}
+
+// Check finds out whether the foundation can be reached, lets us in, and has the spaces ("ORG/SPACE").
+func (d *Driver) Check(ctx context.Context, spaces []string) error {
+	if _, err := d.Identity(ctx); err != nil {
+		return err
+	}
+	_, err := d.places(ctx, spaces)
+	return err
+}
+
+// explain turns what the client reports into what the reconciler decides on and a person understands. An error
+// that is a *platform.Error already stays as it is.
+func explain(ref manifest.Ref, doing string, err error) error {
+	var done *platform.Error
+	if err == nil || errors.As(err, &done) {
+		return err
+	}
+	p := &platform.Error{Class: platform.Internal, Ref: ref, Doing: doing, Message: err.Error(), Err: err}
+	var e *ccv3.Error
+	if !errors.As(err, &e) {
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			p.Class = platform.Unavailable
+		}
+		return p
+	}
+	p.Message = e.Message()
+	login := strings.Contains(e.URL, "/oauth/token")
+	switch {
+	case e.Status == 0:
+		p.Class = platform.Unavailable
+		p.Hint = "check the API endpoint and the network"
+		var certificate *tls.CertificateVerificationError
+		switch {
+		case errors.Is(err, context.Canceled):
+			p.Message, p.Hint = "told to stop", ""
+		case errors.As(err, &certificate):
+			p.Hint = "give the foundation's CA certificate, or for a test foundation skip TLS verification"
+		}
+	case e.Status == http.StatusUnauthorized && login || e.Status == http.StatusBadRequest && login:
+		p.Class = platform.Unauthorized
+		p.Hint = "check the user name and password"
+		switch {
+		case ccv3.Is(err, "invalid_token"):
+			p.Hint = "run `cf login` again"
+		case ccv3.Is(err, "invalid_client"):
+			p.Hint = "check the client id and its secret"
+		}
+	case e.Status == http.StatusUnauthorized:
+		p.Class, p.Hint = platform.Unauthorized, "log in again"
+	case e.Status == http.StatusForbidden:
+		p.Class, p.Hint = platform.Forbidden, "grant the user a role that allows it, usually space developer"
+		if ccv3.Is(err, "CF-OrgSuspended") {
+			p.Hint = "the organization is suspended: ask the platform's operators"
+		}
+	case e.Status == http.StatusNotFound:
+		p.Class = platform.Missing
+	case e.Status == http.StatusTooManyRequests:
+		p.Class = platform.RateLimited
+		if e.RetryAfter > 0 {
+			p.Hint = fmt.Sprintf("the platform allows more requests in %s", e.RetryAfter.Round(time.Second))
+		}
+	case e.Status >= 500:
+		p.Class = platform.Unavailable
+		if e.RequestID != "" {
+			p.Hint = "operators find it in the controller's log as request " + e.RequestID
+		}
+	case isQuota(e):
+		p.Class, p.Hint = platform.Quota, "ask for less, or ask the operators to raise the quota"
+	case len(e.Errors) > 0:
+		p.Class = platform.Invalid
+	}
+	return p
+}
+
+// isQuota recognises the controller's words for a used-up quota: "memory quota_exceeded", "memory
+// space_quota_exceeded", "You have exceeded the total routes for your organization's quota." (observed).
+func isQuota(e *ccv3.Error) bool {
+	return slices.ContainsFunc(e.Errors, func(d ccv3.Detail) bool {
+		text := strings.ToLower(d.Title + " " + d.Detail)
+		return strings.Contains(text, "quota") && strings.Contains(text, "exceed")
+	})
+}
+
+// nearest finds the name most like name, if any is like it at all.
+func nearest(name string, known []string) string {
+	type near struct {
+		name     string
+		distance int
+	}
+	best := near{distance: max(1, utf8.RuneCountInString(name)/3) + 1}
+	for _, k := range slices.SortedFunc(slices.Values(known), cmp.Compare[string]) {
+		if d := distance([]rune(strings.ToLower(name)), []rune(strings.ToLower(k))); d < best.distance {
+			best = near{k, d}
+		}
+	}
+	return best.name
+}
+
+// distance is the number of single-letter edits from a to b (Levenshtein).
+func distance(a, b []rune) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i, x := range a {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j, y := range b {
+			cost := diagonal
+			if x != y {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,116 @@
+package cloudfoundry
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"github.com/fettle-gitops/fettle/diff"
+	"github.com/fettle-gitops/fettle/manifest"
+)
+
+// What Fettle applied before stands on the app itself, in one annotation, so that it is true for every agent and
+// survives the loss of any database: Git no longer declares LOG_LEVEL, the ledger says that Fettle set it, so it goes.
+//
+// The annotation holds a version, and for each key the first 7 hexadecimal digits of its SHA-256, sorted, without
+// separators: "1:0a1b2c3…". An annotation may have 5,000 characters (observed), enough for 714 keys. Beyond that the text
+// is cut: keys that fall off count as not applied by Fettle, so that nothing is removed by mistake, and elements that
+// Git stops declaring have to be removed by hand. That some fell off is told by a trailing "+".
+//
+// Keys are JSON pointers into the app's Spec ("/environment_variables/LOG_LEVEL", "/processes/worker"), and two more
+// for what hangs on the app: [routeKey] and [bindingKey]. A hash says only whether a live element was applied: two keys
+// of one app sharing 28 bits is a chance of one in 268 million per pair.
+const (
+	appliedAnnotation = manifest.MetadataPrefix + "applied"
+	pendingAnnotation = manifest.MetadataPrefix + "pending"
+	digestAnnotation  = manifest.MetadataPrefix + "digest"
+
+	ledgerVersion = "1:"
+	ledgerDigits  = 7
+	ledgerMax     = 5000
+)
+
+// routeKey is the ledger key of a destination: "route:HOST.DOMAIN/PATH#PROCESS". DNS names ignore case.
+func routeKey(url, process string) string { return "route:" + strings.ToLower(url) + "#" + process }
+
+// bindingKey is the ledger key of a service binding: "service_binding:NAME".
+func bindingKey(instance string) string { return "service_binding:" + instance }
+
+// encodeLedger writes the keys as an annotation's value. Order and repetition do not matter.
+func encodeLedger(keys []string) string {
+	hashes := make([]string, len(keys))
+	for i, k := range keys {
+		hashes[i] = ledgerHash(k)
+	}
+	slices.Sort(hashes)
+	hashes = slices.Compact(hashes)
+	overflow := ""
+	if room := (ledgerMax - len(ledgerVersion) - 1) / ledgerDigits; len(hashes) > room {
+		hashes, overflow = hashes[:room], "+"
+	}
+	return ledgerVersion + strings.Join(hashes, "") + overflow
+}
+
+// applied is a decoded ledger.
+type applied map[string]bool
+
+// decodeLedger reads an annotation's value. A text that is not of this form (a later version, a hand edit) owns
+// nothing: then nothing is removed.
+func decodeLedger(text string) applied {
+	rest, ok := strings.CutPrefix(text, ledgerVersion)
+	rest = strings.TrimSuffix(rest, "+")
+	if !ok || len(rest)%ledgerDigits != 0 {
+		return nil
+	}
+	a := applied{}
+	for ; rest != ""; rest = rest[ledgerDigits:] {
+		a[rest[:ledgerDigits]] = true
+	}
+	return a
+}
+
+func (a applied) has(key string) bool { return len(a) > 0 && a[ledgerHash(key)] }
+
+func ledgerHash(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:])[:ledgerDigits]
+}
+
+// readLedger says which live elements of an app, its routes and its bindings were applied by Fettle. Only what
+// lives is asked about, because a hash cannot be turned back; what does not live needs no removing.
+func readLedger(ledger diff.Ledger, text string, app *manifest.Object, routes, bindings []*manifest.Object) {
+	a := decodeLedger(text)
+	if len(a) == 0 {
+		return
+	}
+	own := func(ref manifest.Ref, pointer string) {
+		if ledger[ref] == nil {
+			ledger[ref] = map[string]bool{}
+		}
+		ledger[ref][pointer] = true
+	}
+	for _, collection := range []string{"/environment_variables", "/metadata/labels", "/metadata/annotations", "/processes", "/sidecars"} {
+		v, _ := manifest.Lookup(app.Spec, collection)
+		elements, _ := v.(map[string]any)
+		for name := range elements {
+			if pointer := collection + manifest.Pointer(name); a.has(pointer) {
+				own(app.Ref, pointer)
+			}
+		}
+	}
+	for _, route := range routes {
+		elements, _ := route.Spec["destinations"].(map[string]any)
+		for key := range elements {
+			name, process := splitDestination(key)
+			if name == app.Ref.Name() && a.has(routeKey(route.Ref.Name(), process)) {
+				own(route.Ref, manifest.Pointer("destinations", key))
+			}
+		}
+	}
+	for _, binding := range bindings {
+		if name, _ := binding.Spec["service_instance"].(string); a.has(bindingKey(name)) {
+			own(binding.Ref, "")
+		}
+	}
+}
