@@ -52,6 +52,7 @@ const (
 	Broken       State = "broken"       // the answer was truncated or makes no sense
 	PathGone     State = "path gone"    // the revision has no such folder or file
 	Untrusted    State = "untrusted"    // the signature is missing or not by an allowed signer
+	TooLarge     State = "too large"    // more files or bytes than the source's limits allow
 )
 
 // Error says which source is in which state, why, and what to do next.
