@@ -99,6 +99,9 @@ type ApplyOptions struct {
 	Revision string      // of that snapshot, noted on what is created
 	Report   func(Event) // progress, called from many goroutines; may be nil
 	Parallel int         // steps at a time; 0 is the driver's default
+
+	// RolloutTimeout is how long one rollout may take to become healthy before it is cancelled; 0 is the driver's default.
+	RolloutTimeout time.Duration
 }
 
 // Phase is where a step stands.
