@@ -357,3 +357,16 @@ func (r *Repo) Push(ctx context.Context, url, branch string, force bool, auth tr
 	}
 	return err
 }
+
+// Tree is the hash of a commit's tree.
+func (r *Repo) Tree(commit string) (string, error) {
+	st, err := r.storage()
+	if err != nil {
+		return "", err
+	}
+	c, err := object.GetCommit(st, plumbing.NewHash(commit))
+	if err != nil {
+		return "", fmt.Errorf("commit %s in %s: %w", commit, r.dir, err)
+	}
+	return c.TreeHash.String(), nil
+}

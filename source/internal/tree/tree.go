@@ -7,8 +7,10 @@
 package tree
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha1"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -371,4 +373,42 @@ func NewBlobHash(size int64) hash.Hash {
 	h := sha1.New()
 	fmt.Fprintf(h, "blob %d\x00", size)
 	return h
+}
+
+// Hash is the Git tree hash of the whole tree: what "git rev-parse HEAD^{tree}" prints for a commit
+// of the same files.
+func (f *FS) Hash() string { return hex.EncodeToString(f.root.hash()) }
+
+func (n *node) hash() []byte {
+	// Git orders a folder as if its name ended in a slash (base_name_compare in read-cache.c).
+	key := func(n *node) string {
+		if n.Mode == fs.ModeDir|0o755 {
+			return n.name + "/"
+		}
+		return n.name
+	}
+	var body bytes.Buffer
+	for _, c := range slices.SortedFunc(slices.Values(n.children), func(a, b *node) int { return cmp.Compare(key(a), key(b)) }) {
+		mode, sum := "40000", []byte(nil)
+		switch c.Mode {
+		case Regular:
+			mode = "100644"
+		case Executable:
+			mode = "100755"
+		case Symlink:
+			mode = "120000"
+		case Submodule:
+			mode = "160000"
+		}
+		if mode == "40000" {
+			sum = c.hash()
+		} else {
+			sum, _ = hex.DecodeString(c.Hash)
+		}
+		fmt.Fprintf(&body, "%s %s\x00%s", mode, c.name, sum)
+	}
+	h := sha1.New()
+	fmt.Fprintf(h, "tree %d\x00", body.Len())
+	h.Write(body.Bytes())
+	return h.Sum(nil)
 }
