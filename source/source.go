@@ -38,6 +38,9 @@ type Blob struct {
 	Hash string // hexadecimal Git blob hash (SHA-1 of "blob SIZE\0" and the content)
 }
 
+// BlobHash lets a package that may not import this one ask for the hash through an interface of its own.
+func (b Blob) BlobHash() string { return b.Hash }
+
 // State classifies why a source could not give a snapshot. The agent keeps enforcing the last good
 // revision in every one of these states and deletes nothing.
 type State string
