@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/quotas"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/world"
 )
@@ -162,6 +163,9 @@ func createDomain(q *cc.Req) (*cc.Reply, error) {
 	}
 	if err := domainFree(q, name, org); err != nil {
 		return nil, err
+	}
+	if p := quotas.Domain(&q.Tx, org); org != "" && p != "" {
+		return nil, cc.Unprocessable("%s", p)
 	}
 	d := &world.Domain{Base: q.W.Base(), Name: name, Internal: internal, Org: org, SharedOrgs: shared}
 	if err := m.Check(&d.Base); err != nil {

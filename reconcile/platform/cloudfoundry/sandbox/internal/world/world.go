@@ -25,6 +25,7 @@ type World struct {
 	Users       *Table[*User]       `json:"users"`
 	Roles       *Table[*Role]       `json:"roles"`
 	OrgQuotas   *Table[*OrgQuota]   `json:"organization_quotas"`
+	SpaceQuotas *Table[*SpaceQuota] `json:"space_quotas"`
 	Stacks      *Table[*Stack]      `json:"stacks"`
 	Flags       *Table[*Flag]       `json:"feature_flags"`
 	EnvGroups   *Table[*EnvGroup]   `json:"environment_variable_groups"`
@@ -66,6 +67,9 @@ func New() *World {
 			"space": func(r *Role) string { return r.Space },
 		}),
 		OrgQuotas: NewTable[*OrgQuota](nil),
+		SpaceQuotas: NewTable(map[string]func(*SpaceQuota) string{
+			"org": func(q *SpaceQuota) string { return q.Org },
+		}),
 		Stacks:    NewTable[*Stack](nil),
 		Flags:     NewTable[*Flag](nil),
 		EnvGroups: NewTable[*EnvGroup](nil),
