@@ -10,12 +10,14 @@ package manifest
 //	                        digest identifies the files that would be uploaded (driver's Prepare fills it in)
 //	environment_variables   {NAME: string}
 //	features                {"ssh"|"revisions"|…: bool}
-//	metadata                {labels: {key: string}, annotations: {key: string}}
+//	metadata                {labels: {key: string}, annotations: {key: string}}; a value is nil (present) where
+//	                        Git asks for the key's removal
 //	processes               {TYPE: {command: string, user: string, instances: int, memory_in_mb: int, disk_in_mb: int,
 //	                          log_rate_limit_in_bytes_per_second: int (-1 is unlimited),
 //	                          health_check:           {type: "port"|"http"|"process", timeout: int, invocation_timeout: int, interval: int, http_endpoint: string},
 //	                          readiness_health_check: {type, invocation_timeout: int, interval: int, http_endpoint: string}}}
-//	                        command is nil (present) where Git asks for the detected one
+//	                        command is nil (present) where Git asks for the detected one; buildpacks is [] where
+//	                        Git asks to have one detected
 //	sidecars                {NAME: {command: string, process_types: [sorted], memory_in_mb: int}}
 //	routed                  bool: false for no-route, true for random-route and default-route without explicit
 //	                        routes; live: whether any route has this app as a destination
@@ -24,12 +26,16 @@ package manifest
 //	                        or "pending restart" (changed configuration that no running instance has seen)
 //
 // Inputs of KindApp: "path" (string, relative to the snapshot's root: folder or archive), "docker_password",
-// "random_route" and "default_route" (bool), "strategy" (as the v1 manifests and targets say it).
+// "cnb_credentials" (map, secret), "random_route" and "default_route" (bool, true), "strategy" (as the v1
+// manifests and targets say it).
 //
 // KindRoute (declared by an app's `routes`, one object per URL however many apps share it)
 //
-//	options                 {loadbalancing: string, …}
+//	options                 {loadbalancing: string, hash_header: string, hash_balance: string}
 //	destinations            {"APP/PROCESS_TYPE": {port: int, protocol: "http1"|"http2"|"tcp"}}
+//
+// The Ref's URL is in lower case (RouteRef), because the platform compares host and path without regard to case.
+// Inputs of KindRoute: "url" (string, without scheme) where Git writes it in another case: to create it so.
 //
 // KindServiceBinding
 //

@@ -1,7 +1,10 @@
 package manifest
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -59,4 +62,98 @@ func (ps Problems) Err() error {
 		}
 	}
 	return nil
+}
+
+// Text is the problem as a person reads it on a terminal: what and where, the source line with a caret under
+// the place, and what to do.
+//
+//	error: manifest.yml:4:13: expected a size with a unit (B, K, M, G or T), such as 512M, got "64"
+//	      memory: "64"
+//	              ^
+//	  → write 64M if megabytes are meant
+func (p Problem) Text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: ", cmp.Or(p.Severity, SeverityError))
+	if at := p.Origin.String(); at != "" {
+		fmt.Fprintf(&b, "%s: ", at)
+	}
+	b.WriteString(p.Message)
+	if p.Excerpt != "" {
+		b.WriteString("\n  " + strings.ReplaceAll(p.Excerpt, "\n", "\n  "))
+	}
+	if p.Hint != "" {
+		b.WriteString("\n  → " + p.Hint)
+	}
+	return b.String()
+}
+
+// Text is every problem's Text, with an empty line between them.
+func (ps Problems) Text() string {
+	texts := make([]string, len(ps))
+	for i, p := range ps {
+		texts[i] = p.Text()
+	}
+	return strings.Join(texts, "\n\n")
+}
+
+// Errors counts the problems that are errors; the rest are warnings.
+func (ps Problems) Errors() int {
+	var n int
+	for _, p := range ps {
+		if p.Severity == SeverityError {
+			n++
+		}
+	}
+	return n
+}
+
+// WithExcerpts fills in the source lines of the problems in file that have none yet. Whatever looks secret in
+// a line is masked.
+func (ps Problems) WithExcerpts(file string, data []byte) Problems {
+	var lines [][]byte
+	for i, p := range ps {
+		if p.Origin.File != file || p.Origin.Line == 0 || p.Excerpt != "" {
+			continue
+		}
+		if lines == nil {
+			lines = bytes.Split(data, []byte("\n"))
+		}
+		if p.Origin.Line <= len(lines) {
+			ps[i].Excerpt = excerpt(string(lines[p.Origin.Line-1]), p.Origin.Column)
+		}
+	}
+	return ps
+}
+
+// excerpt is the line, without what is too far right or left to matter, and a caret below the column. Columns
+// count characters.
+func excerpt(line string, column int) string {
+	const before, width = 60, 100
+	line = strings.ToValidUTF8(strings.TrimRight(maskLine(line), "\r"), "�")
+	runes := []rune(line)
+	at := min(max(column-1, 0), len(runes))
+	lead := ""
+	if at > before {
+		lead, runes, at = "…", runes[at-before:], before
+	}
+	if len(runes) > width {
+		runes = append(runes[:width:width], '…')
+	}
+	caret := []rune(lead + string(runes[:at]))
+	for i, r := range caret {
+		if r != '\t' { // a tab stays a tab, so that the caret stands below its place at any tab width
+			caret[i] = ' '
+		}
+	}
+	return lead + string(runes) + "\n" + string(caret) + "^"
+}
+
+// sorted orders problems by position and drops repetitions.
+func (ps Problems) sorted() Problems {
+	slices.SortStableFunc(ps, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Origin.File, b.Origin.File), cmp.Compare(a.Origin.Line, b.Origin.Line), cmp.Compare(a.Origin.Column, b.Origin.Column))
+	})
+	return slices.CompactFunc(ps, func(a, b Problem) bool {
+		return a.Origin == b.Origin && a.Rule == b.Rule && a.Message == b.Message
+	})
 }
