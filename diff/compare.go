@@ -17,7 +17,7 @@ import (
 //
 // Changes.List holds true values, secrets too; see [Change] for how to show it.
 func Compare(desired, live manifest.Set, ledger Ledger) (Changes, error) {
-	c, err := newComparison(desired, live, ledger)
+	c, err := newComparison(desired, ledger)
 	if err != nil {
 		return Changes{}, err
 	}
@@ -48,7 +48,7 @@ func Compare(desired, live manifest.Set, ledger Ledger) (Changes, error) {
 			return Changes{}, fmt.Errorf("comparing %s: %w", ref, err)
 		}
 		// The refs come in order, so only the changes of one resource have to be sorted.
-		slices.SortFunc(c.changes.List[first:], Change.Compare)
+		slices.SortFunc(c.changes.List[first:], func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
 		slices.SortFunc(c.changes.Unobserved[firstHidden:], func(a, b Unobserved) int { return strings.Compare(a.Path, b.Path) })
 	}
 	return c.changes, nil
@@ -60,25 +60,28 @@ type comparison struct {
 	ledger  Ledger
 	spaces  map[string]bool       // that desired touches
 	routed  map[manifest.Ref]bool // apps that any route satisfies (random-route, default-route)
+	needed  map[manifest.Ref]bool // that some declaration refers to
 	engine  *r3.Differ            // holds state: one per comparison, never shared between goroutines
+	names   map[string]bool       // whether a value of this name looks secret
 	changes Changes
 }
 
-func newComparison(desired, live manifest.Set, ledger Ledger) (*comparison, error) {
+func newComparison(desired manifest.Set, ledger Ledger) (*comparison, error) {
 	// AllowTypeMismatch: "1" against 1 is an Update, not an error.
 	engine, err := r3.NewDiffer(r3.AllowTypeMismatch(true), r3.DiscardComplexOrigin(), r3.CustomValueDiffers(wholeLists{}))
 	if err != nil {
 		return nil, err
 	}
-	c := &comparison{desired: desired, ledger: ledger, engine: engine, spaces: map[string]bool{}, routed: map[manifest.Ref]bool{}}
+	c := &comparison{desired: desired, ledger: ledger, engine: engine, spaces: map[string]bool{}, routed: map[manifest.Ref]bool{}, needed: map[manifest.Ref]bool{}, names: map[string]bool{}}
 	for _, space := range desired.Spaces() {
 		c.spaces[space] = true
 	}
-	if live.Len() > 0 {
-		for _, app := range desired.Of(manifest.KindApp) {
-			if app.Spec["routed"] == true {
-				c.routed[app.Ref] = true
-			}
+	for _, o := range desired.Objects() {
+		for _, ref := range o.Requires {
+			c.needed[ref] = true
+		}
+		if o.Ref.Kind == manifest.KindApp && o.Spec["routed"] == true {
+			c.routed[o.Ref] = true
 		}
 	}
 	return c, nil
@@ -90,7 +93,7 @@ func (c *comparison) missing(want *manifest.Object) error {
 	if err != nil {
 		return err
 	}
-	c.add(Change{Ref: want.Ref, Op: Add, Value: spec, Origin: want.Origin}, want, nil)
+	c.add(Change{Ref: want.Ref, Op: Add, Value: spec, Origin: want.Origin}, nil, want)
 	return nil
 }
 
@@ -126,7 +129,7 @@ func (c *comparison) declared(want, have *manifest.Object) error {
 		default:
 			change.Op = Update
 		}
-		c.add(change, want, have)
+		c.add(change, d.Path, want, have)
 	}
 	return nil
 }
@@ -174,7 +177,7 @@ func (c *comparison) undeclaredRoute(have *manifest.Object) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", pointer, err)
 		}
-		c.add(Change{Ref: have.Ref, Op: Remove, Path: pointer, Was: was, Origin: c.originOf(ref)}, nil, have)
+		c.add(Change{Ref: have.Ref, Op: Remove, Path: pointer, Was: was, Origin: c.originOf(ref)}, []string{"destinations", key}, have)
 	}
 	if !serves {
 		c.unmanaged(have.Ref)
@@ -182,9 +185,9 @@ func (c *comparison) undeclaredRoute(have *manifest.Object) error {
 	return nil
 }
 
-// unmanaged notes what nobody declares in a space that Git speaks of.
+// unmanaged notes what nobody declares or refers to in a space that Git speaks of.
 func (c *comparison) unmanaged(ref manifest.Ref) {
-	if c.spaces[ref.Space()] {
+	if c.spaces[ref.Space()] && !c.needed[ref] {
 		c.changes.Unmanaged = append(c.changes.Unmanaged, ref)
 	}
 }
@@ -196,51 +199,67 @@ func (c *comparison) originOf(ref manifest.Ref) manifest.Origin {
 	return manifest.Origin{}
 }
 
-// add completes the change with what must be kept secret of it.
-func (c *comparison) add(change Change, objects ...*manifest.Object) {
-	secret := func(pointer string) bool {
-		return slices.ContainsFunc(objects, func(o *manifest.Object) bool { return o != nil && o.IsSecret(pointer) })
+// add completes the change, which stands at keys of the objects, with what must be kept secret of it.
+func (c *comparison) add(change Change, keys []string, objects ...*manifest.Object) {
+	key := ""
+	if len(keys) > 0 {
+		key = keys[len(keys)-1]
 	}
-	keys := manifest.SplitPointer(change.Path)
-	var found []string
-	for _, v := range []any{change.Was, change.Value} {
-		found = append(found, secretsIn(keys, v, secret)...)
-	}
+	found := c.secretsIn(nil, objects, change.Path, key, change.Was)
+	found = c.secretsIn(found, objects, change.Path, key, change.Value)
 	for _, pointer := range found {
-		if below := strings.TrimPrefix(pointer, change.Path); below == "" {
-			change.Secret = true
-		} else if !slices.Contains(change.Secrets, below) {
+		if below := strings.TrimPrefix(pointer, change.Path); below != "" {
 			change.Secrets = append(change.Secrets, below)
+		} else {
+			change.Secret = true
 		}
 	}
 	if change.Secret {
 		change.Secrets = nil
 	}
 	slices.Sort(change.Secrets)
+	change.Secrets = slices.Compact(change.Secrets)
 	c.changes.List = append(c.changes.List, change)
 }
 
-// secretsIn lists the pointers at and below keys whose values must not be shown: those that are declared
-// secret, and those that look like it. The web console and the log of a CI job are too late to find out.
-func secretsIn(keys []string, v any, secret func(pointer string) bool) []string {
+// secretsIn appends to found the pointers at and below pointer, which ends in key, whose values must not be
+// shown: those that either side calls secret, and those that look like it. A log is too late to find out.
+func (c *comparison) secretsIn(found []string, objects []*manifest.Object, pointer, key string, v any) []string {
 	if v == nil {
-		return nil
+		return found
 	}
-	pointer := manifest.Pointer(keys...)
-	if secret(pointer) {
-		return []string{pointer}
+	for _, o := range objects {
+		if o.IsSecret(pointer) {
+			return append(found, pointer)
+		}
 	}
 	if m, ok := v.(map[string]any); ok {
-		var all []string
 		for k, child := range m {
-			all = append(all, secretsIn(append(slices.Clip(keys), k), child, secret)...)
+			found = c.secretsIn(found, objects, pointer+manifest.Pointer(k), k, child)
 		}
-		return all
+		return found
 	}
-	if len(keys) > 0 && looksSecret(keys[len(keys)-1], v) {
-		return []string{pointer}
+	if c.looksSecret(key, v) {
+		return append(found, pointer)
 	}
-	return nil
+	return found
+}
+
+// looksSecret is manifest.LooksSecret, with the answer for the name alone remembered: a foundation has the
+// same names in a thousand apps.
+func (c *comparison) looksSecret(key string, v any) bool {
+	if b, ok := v.(bool); ok {
+		return manifest.LooksSecret(key, b)
+	}
+	if s, ok := v.(string); ok && (s == "" || s == "true" || s == "false") {
+		return manifest.LooksSecret(key, s)
+	}
+	secret, known := c.names[key]
+	if !known {
+		secret = manifest.LooksSecret(key, int64(0))
+		c.names[key] = secret
+	}
+	return secret || manifest.LooksSecret("", v)
 }
 
 // wholeLists makes the engine treat a list as one value: its elements have no identity, and half an order of

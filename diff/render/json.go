@@ -1,0 +1,116 @@
+package render
+
+import (
+	"encoding/json"
+	"io"
+
+	"github.com/fettle-gitops/fettle/diff"
+	"github.com/fettle-gitops/fettle/manifest"
+)
+
+// The JSON document, described in schemas/diff.schema.json. Fields are added, never renamed or removed,
+// while Version stays.
+type document struct {
+	Version    int                   `json:"version"`
+	Title      string                `json:"title,omitempty"`
+	Target     string                `json:"target,omitempty"`
+	Revision   string                `json:"revision,omitempty"`
+	Desired    map[manifest.Kind]int `json:"desired"`
+	Summary    summary               `json:"summary"`
+	Changes    []change              `json:"changes"`
+	Unobserved []unobserved          `json:"unobserved"`
+	Unmanaged  []ref                 `json:"unmanaged"`
+}
+
+type summary struct {
+	Text string `json:"text"`
+	diff.Summary
+}
+
+type ref struct {
+	Kind manifest.Kind `json:"kind"`
+	Path string        `json:"path"`
+}
+
+type change struct {
+	Ref     ref             `json:"ref"`
+	Op      diff.Op         `json:"op"`
+	Path    string          `json:"path"`
+	Was     *any            `json:"was,omitempty"`   // present for update and remove
+	Value   *any            `json:"value,omitempty"` // present for add and update
+	Secret  bool            `json:"secret,omitempty"`
+	Secrets []string        `json:"secrets,omitempty"`
+	Origin  manifest.Origin `json:"origin,omitzero"`
+	Impact  diff.Impact     `json:"impact"`
+	Reason  string          `json:"reason,omitempty"`
+}
+
+type unobserved struct {
+	Ref    ref             `json:"ref"`
+	Path   string          `json:"path"`
+	Why    string          `json:"why"`
+	Origin manifest.Origin `json:"origin,omitzero"`
+}
+
+// JSON writes one document for programs.
+func JSON(w io.Writer, in Input) error {
+	s := in.Changes.Summary()
+	doc := document{
+		Version: 1, Title: in.Title, Target: in.Target, Revision: in.Revision, Desired: in.Desired,
+		Summary: summary{s.String(), s}, Changes: []change{}, Unobserved: []unobserved{}, Unmanaged: []ref{},
+	}
+	if doc.Desired == nil {
+		doc.Desired = map[manifest.Kind]int{}
+	}
+	for _, c := range in.changes() {
+		was, value := values(c)
+		doc.Changes = append(doc.Changes, change{ref(c.Ref), c.Op, c.Path, was, value, c.Secret, c.Secrets, c.Origin, c.Impact, c.Reason})
+	}
+	for _, u := range in.unobserved() {
+		doc.Unobserved = append(doc.Unobserved, unobserved{ref(u.Ref), u.Path, u.Why, u.Origin})
+	}
+	for _, r := range in.unmanaged() {
+		doc.Unmanaged = append(doc.Unmanaged, ref(r))
+	}
+	return writeJSON(w, doc)
+}
+
+// V3 writes the diff object of the V3 API ("Create a manifest diff for a space"): op, path, was, value. Where the
+// API counts applications by position, the path here begins with the kind and the name of the resource:
+// /app/acme~1dev~1web/processes/web/instances.
+func V3(w io.Writer, in Input) error {
+	type object struct {
+		Op    string `json:"op"`
+		Path  string `json:"path"`
+		Was   *any   `json:"was,omitempty"`
+		Value *any   `json:"value,omitempty"`
+	}
+	objects := []object{}
+	for _, c := range in.changes() {
+		op := string(c.Op)
+		if c.Op == diff.Update {
+			op = "replace" // as JSON Patch says it
+		}
+		was, value := values(c)
+		objects = append(objects, object{op, manifest.Pointer(string(c.Ref.Kind), c.Ref.Path) + c.Path, was, value})
+	}
+	return writeJSON(w, map[string]any{"diff": objects})
+}
+
+// values are what op has: a removal has no value, an addition nothing that was.
+func values(c diff.Change) (was, value *any) {
+	if c.Op != diff.Add {
+		was = &c.Was
+	}
+	if c.Op != diff.Remove {
+		value = &c.Value
+	}
+	return was, value
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

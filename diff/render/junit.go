@@ -1,0 +1,141 @@
+package render
+
+import (
+	"encoding/xml"
+	"io"
+	"strings"
+
+	"github.com/fettle-gitops/fettle/diff"
+	"github.com/fettle-gitops/fettle/manifest"
+)
+
+type testsuites struct {
+	XMLName  xml.Name    `xml:"testsuites"`
+	Name     string      `xml:"name,attr"`
+	Tests    int         `xml:"tests,attr"`
+	Failures int         `xml:"failures,attr"`
+	Skipped  int         `xml:"skipped,attr"`
+	Suites   []testsuite `xml:"testsuite"`
+}
+
+type testsuite struct {
+	Name     string     `xml:"name,attr"`
+	Tests    int        `xml:"tests,attr"`
+	Failures int        `xml:"failures,attr"`
+	Skipped  int        `xml:"skipped,attr"`
+	Cases    []testcase `xml:"testcase"`
+}
+
+type testcase struct {
+	Class   string   `xml:"classname,attr"`
+	Name    string   `xml:"name,attr"`
+	File    string   `xml:"file,attr,omitempty"`
+	Line    int      `xml:"line,attr,omitempty"`
+	Failure *failure `xml:"failure"`
+	Skipped *skipped `xml:"skipped"`
+}
+
+type failure struct {
+	Message string `xml:"message,attr"`
+	Type    string `xml:"type,attr"`
+	Text    string `xml:",chardata"`
+}
+
+type skipped struct {
+	Message string `xml:"message,attr"`
+}
+
+// JUnit writes a test report: one suite per resource, one failed test per change, one skipped test per field
+// that could not be read, and a single passed test where nothing differs.
+func JUnit(w io.Writer, in Input) error {
+	report := testsuites{Name: visible(or(in.Title, "fettle diff"))}
+	suites := map[manifest.Ref]int{}
+	put := func(ref manifest.Ref, c testcase) {
+		i, ok := suites[ref]
+		if !ok {
+			i = len(report.Suites)
+			suites[ref] = i
+			report.Suites = append(report.Suites, testsuite{Name: visible(ref.String())})
+		}
+		s := &report.Suites[i]
+		c.Class = s.Name
+		s.Cases = append(s.Cases, c)
+		s.Tests++
+		report.Tests++
+		if c.Failure != nil {
+			s.Failures++
+			report.Failures++
+		}
+		if c.Skipped != nil {
+			s.Skipped++
+			report.Skipped++
+		}
+	}
+	for _, c := range in.changes() {
+		put(c.Ref, testcase{
+			Name: or(label(c.Path), "exists as declared"), File: visible(c.Origin.File), Line: c.Origin.Line,
+			Failure: &failure{Message: sentence(c), Type: string(c.Op), Text: details(c)},
+		})
+	}
+	for _, u := range in.unobserved() {
+		put(u.Ref, testcase{
+			Name: or(label(u.Path), "everything"), File: visible(u.Origin.File), Line: u.Origin.Line,
+			Skipped: &skipped{Message: "not readable: " + visible(u.Why)},
+		})
+	}
+	if report.Tests == 0 {
+		report.Tests = 1
+		report.Suites = []testsuite{{Name: "no differences", Tests: 1, Cases: []testcase{{Class: "no differences", Name: in.verdict()}}}}
+	}
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	e := xml.NewEncoder(w)
+	e.Indent("", "  ")
+	if err := e.Encode(report); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+// sentence tells a change in one line: "processes.web.instances is 1, Git declares 2".
+func sentence(c diff.Change) string {
+	was, value := sides(c)
+	name := or(label(c.Path), visible(c.Ref.String()))
+	switch {
+	case c.Path == "" && c.Op == diff.Add:
+		return name + " does not exist, Git declares it"
+	case c.Path == "" && c.Op == diff.Remove:
+		return name + " exists, Git no longer declares it"
+	case c.Secret && c.Op == diff.Update:
+		return name + " (secret) differs from what Git declares"
+	case c.Op == diff.Add:
+		return name + " is absent, Git declares " + cut(value)
+	case c.Op == diff.Remove:
+		return name + " is " + cut(was) + ", Git does not declare it"
+	}
+	return name + " is " + cut(was) + ", Git declares " + cut(value)
+}
+
+// details are what a report shows when somebody opens the change.
+func details(c diff.Change) string {
+	return strings.Join([]string{visible(c.Ref.String()), sentence(c), note(c)}, "\n")
+}
+
+// cut keeps a value short enough for a line of a report.
+func cut(s string) string {
+	const most = 200
+	runes := []rune(s)
+	if len(runes) <= most {
+		return s
+	}
+	return string(runes[:most]) + more(len(runes)-most, "characters")
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

@@ -1,0 +1,159 @@
+// Package render draws the outcome of a comparison: as text for a terminal, Markdown for a pull request, JSON
+// for programs, the diff object of the V3 API, JUnit and SARIF for CI systems.
+//
+// Everything was computed before; a renderer only draws. It shows every change exactly once or says how many
+// it left out, never shows a secret, and takes no character from a manifest or a platform at its word: each
+// output is escaped for what reads it, a terminal included.
+package render
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/fettle-gitops/fettle/diff"
+	"github.com/fettle-gitops/fettle/manifest"
+)
+
+// Input is what all renderers draw.
+type Input struct {
+	Title    string                // "Plan for shop"
+	Target   string                // where: "production (https://api.prod.example.com)"
+	Revision string                // the commit that desired state was read from
+	Desired  map[manifest.Kind]int // how many resources Git declares, see CountKinds
+	Changes  diff.Changes
+}
+
+// CountKinds counts the declared resources for Input.Desired.
+func CountKinds(set manifest.Set) map[manifest.Kind]int {
+	counts := map[manifest.Kind]int{}
+	for _, o := range set.Objects() {
+		counts[o.Ref.Kind]++
+	}
+	return counts
+}
+
+// Options are for the eyes; the machine formats ignore them.
+type Options struct {
+	Color     bool // ANSI colours
+	Width     int  // columns of the terminal; 0 means 100
+	Unmanaged bool // list what Git does not declare instead of only counting it
+}
+
+// Formats are the names that Write knows.
+func Formats() []string { return []string{"text", "markdown", "json", "v3", "junit", "sarif"} }
+
+// Write draws in the format of the given name.
+func Write(w io.Writer, format string, in Input, opts Options) error {
+	switch format {
+	case "text", "":
+		return Text(w, in, opts)
+	case "markdown":
+		return Markdown(w, in, opts)
+	case "json":
+		return JSON(w, in)
+	case "v3":
+		return V3(w, in)
+	case "junit":
+		return JUnit(w, in)
+	case "sarif":
+		return SARIF(w, in)
+	}
+	return fmt.Errorf("unknown format %q: use one of %s", format, strings.Join(Formats(), ", "))
+}
+
+// changes is what a renderer may see of the list: in order, and without secrets.
+func (in Input) changes() []diff.Change {
+	all := slices.Clone(in.Changes.List)
+	slices.SortStableFunc(all, diff.Change.Compare)
+	for i := range all {
+		all[i] = all[i].Masked()
+	}
+	return all
+}
+
+func (in Input) unobserved() []diff.Unobserved {
+	return slices.SortedStableFunc(slices.Values(in.Changes.Unobserved), func(a, b diff.Unobserved) int {
+		return diff.Change{Ref: a.Ref, Path: a.Path}.Compare(diff.Change{Ref: b.Ref, Path: b.Path})
+	})
+}
+
+func (in Input) unmanaged() []manifest.Ref {
+	return slices.SortedFunc(slices.Values(in.Changes.Unmanaged), manifest.Ref.Compare)
+}
+
+// verdict is the last word: what applying would mean, or that there is nothing to do.
+func (in Input) verdict() string {
+	s := in.Changes.Summary()
+	if s.Changes > 0 {
+		return fmt.Sprintf("%s in %s (%s).\n%s.", plural(s.Changes, "difference"), kindCounts(s.Resources), opCounts(s), s)
+	}
+	switch declared := kindCounts(in.Desired); {
+	case s.Unobserved > 0:
+		return fmt.Sprintf("No differences in what could be read of %s; %s could not be.", declared, plural(s.Unobserved, "field"))
+	default:
+		return fmt.Sprintf("No differences: %s match.", declared)
+	}
+}
+
+func opCounts(s diff.Summary) string {
+	return fmt.Sprintf("%d to add, %d to change, %d to remove", s.Ops[diff.Add], s.Ops[diff.Update], s.Ops[diff.Remove])
+}
+
+// unmanagedLine counts what nobody declares, or is empty.
+func (in Input) unmanagedLine() string {
+	counts := map[manifest.Kind]int{}
+	for _, ref := range in.Changes.Unmanaged {
+		counts[ref.Kind]++
+	}
+	if len(counts) == 0 {
+		return ""
+	}
+	return "Unmanaged (live here, declared nowhere, left alone): " + kindCounts(counts) + "."
+}
+
+// kindCounts reads "3 apps, 4 routes".
+func kindCounts(counts map[manifest.Kind]int) string {
+	kinds := slices.SortedFunc(maps.Keys(counts), func(a, b manifest.Kind) int {
+		return manifest.Ref{Kind: a}.Compare(manifest.Ref{Kind: b})
+	})
+	var parts []string
+	for _, kind := range kinds {
+		if counts[kind] > 0 {
+			parts = append(parts, plural(counts[kind], strings.ReplaceAll(string(kind), "_", " ")))
+		}
+	}
+	if len(parts) == 0 {
+		return "0 resources"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// consequence is an impact in plain words.
+func consequence(c diff.Change) string {
+	words := map[diff.Impact]string{
+		diff.ImpactUnknown:    "",
+		diff.ImpactNone:       "metadata only",
+		diff.ImpactInPlace:    "no restart",
+		diff.ImpactRestart:    "rolling restart",
+		diff.ImpactRestage:    "restage, rolling restart",
+		diff.ImpactRecreate:   "deleted and made anew",
+		diff.ImpactImpossible: "not possible through the API",
+	}[c.Impact]
+	if c.Reason == "" {
+		return words
+	}
+	if words == "" {
+		return c.Reason
+	}
+	return words + ": " + c.Reason
+}

@@ -1,0 +1,126 @@
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"net/url"
+
+	"github.com/fettle-gitops/fettle/diff"
+	"github.com/fettle-gitops/fettle/manifest"
+)
+
+// The part of SARIF 2.1.0 (OASIS standard, sections in brackets) that we write.
+type (
+	sarifLog struct {
+		Schema  string     `json:"$schema"`
+		Version string     `json:"version"`
+		Runs    []sarifRun `json:"runs"`
+	}
+	sarifRun struct {
+		Tool       sarifTool      `json:"tool"`
+		Results    []sarifResult  `json:"results"`
+		Properties map[string]any `json:"properties,omitempty"`
+	}
+	sarifTool struct {
+		Driver sarifDriver `json:"driver"`
+	}
+	sarifDriver struct {
+		Name           string      `json:"name"`
+		InformationURI string      `json:"informationUri"`
+		Rules          []sarifRule `json:"rules"`
+	}
+	sarifRule struct {
+		ID               string    `json:"id"`
+		ShortDescription sarifText `json:"shortDescription"`
+	}
+	sarifText struct {
+		Text string `json:"text"`
+	}
+	sarifResult struct {
+		RuleID       string            `json:"ruleId"`
+		RuleIndex    int               `json:"ruleIndex"`
+		Level        string            `json:"level"`
+		Message      sarifText         `json:"message"`
+		Locations    []sarifLocation   `json:"locations"`
+		Fingerprints map[string]string `json:"partialFingerprints"`
+	}
+	sarifLocation struct {
+		Physical *sarifPhysical `json:"physicalLocation,omitempty"`
+		Logical  []sarifLogical `json:"logicalLocations"`
+	}
+	sarifPhysical struct {
+		Artifact sarifArtifact `json:"artifactLocation"`
+		Region   *sarifRegion  `json:"region,omitempty"`
+	}
+	sarifArtifact struct {
+		URI       string `json:"uri"`
+		URIBaseID string `json:"uriBaseId"`
+	}
+	sarifRegion struct {
+		StartLine   int `json:"startLine"`
+		StartColumn int `json:"startColumn,omitempty"`
+	}
+	sarifLogical struct {
+		Name string `json:"fullyQualifiedName"`
+		Kind string `json:"kind"`
+	}
+)
+
+// The rules in the order of their ruleIndex [3.27.6].
+var sarifRules = []sarifRule{
+	{"missing", sarifText{"Git declares it, and it is absent from the platform."}},
+	{"different", sarifText{"The live value is not the one that Git declares."}},
+	{"surplus", sarifText{"It lives on the platform, and Git no longer declares it."}},
+	{"unreadable", sarifText{"Git declares it, and its live value cannot be read."}},
+}
+
+// SARIF writes the changes as results of a static analysis, so that a code host shows each one beside the
+// line of the manifest that it contradicts.
+func SARIF(w io.Writer, in Input) error {
+	run := sarifRun{Results: []sarifResult{}}
+	run.Tool.Driver = sarifDriver{Name: "Fettle", InformationURI: "https://github.com/fettle-gitops/fettle", Rules: sarifRules}
+	if in.Target != "" || in.Revision != "" {
+		run.Properties = map[string]any{"target": in.Target, "revision": in.Revision}
+	}
+	put := func(rule int, level, message string, ref manifest.Ref, path string, at manifest.Origin) {
+		// The fingerprint survives a moved line and a changed value: the finding is the field.
+		sum := sha256.Sum256([]byte(sarifRules[rule].ID + "\x00" + ref.String() + "\x00" + path))
+		location := sarifLocation{Logical: []sarifLogical{{Name: visible(ref.String() + path), Kind: "resource"}}}
+		if at.File != "" {
+			location.Physical = &sarifPhysical{Artifact: sarifArtifact{URI: (&url.URL{Path: at.File}).String(), URIBaseID: "%SRCROOT%"}}
+			if at.Line > 0 {
+				location.Physical.Region = &sarifRegion{at.Line, at.Column}
+			}
+		}
+		run.Results = append(run.Results, sarifResult{
+			RuleID: sarifRules[rule].ID, RuleIndex: rule, Level: level, Message: sarifText{message},
+			Locations: []sarifLocation{location}, Fingerprints: map[string]string{"fettle/v1": hex.EncodeToString(sum[:16])},
+		})
+	}
+	for _, c := range in.changes() {
+		rule, level, message := 1, "warning", sentence(c)
+		switch c.Op {
+		case diff.Add:
+			rule = 0
+		case diff.Remove:
+			rule = 2
+		}
+		if c.Impact == diff.ImpactImpossible {
+			level = "error"
+		}
+		if c.Path != "" {
+			message = visible(c.Ref.String()) + ": " + message
+		}
+		if words := consequence(c); words != "" {
+			message += " (" + visible(words) + ")"
+		}
+		put(rule, level, message+".", c.Ref, c.Path, c.Origin)
+	}
+	for _, u := range in.unobserved() {
+		put(3, "note", visible(u.Ref.String())+": "+or(label(u.Path), "it")+" cannot be read: "+visible(u.Why)+".", u.Ref, u.Path, u.Origin)
+	}
+	return writeJSON(w, sarifLog{
+		Schema: "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run},
+	})
+}
