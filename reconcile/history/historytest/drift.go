@@ -271,6 +271,8 @@ var listingTests = []test{
 			{"an actor who has only an ID", history.DriftFilter{Actor: "z-1"}, "zeta/dev/web"},
 			{"an actor is no pattern", history.DriftFilter{Actor: "%"}, ""},
 			{"since: seen or resolved then or later", history.DriftFilter{Since: at("11:00")}, "zeta/dev/web, shop, worker, log, memory"},
+			{"since, with a limit: the seen before the merely resolved", history.DriftFilter{Since: at("11:00"), Limit: 4}, "zeta/dev/web, shop, worker, log"},
+			{"since, with room for both", history.DriftFilter{Since: at("11:00"), Limit: 5}, "zeta/dev/web, shop, worker, log, memory"},
 			{"since: later than that", history.DriftFilter{Since: at("11:01")}, "zeta/dev/web"},
 			{"until: first seen before", history.DriftFilter{Until: at("11:00")}, "log, memory"},
 			{"all at once", history.DriftFilter{Target: "dev", Org: "acme", Space: "acme/dev", OpenOnly: true, Actor: "bob@acme.example", Since: at("10:30"), Until: at("10:30"), Limit: 5}, "log"},

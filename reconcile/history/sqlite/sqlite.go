@@ -51,7 +51,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err := s.touch(); err != nil {
 		return nil, err
 	}
-	write, err := sql.Open("sqlite", dsn(path, "_txlock=immediate", "_pragma=synchronous(FULL)"))
+	write, err := sql.Open("sqlite", dsn(path, "_txlock=immediate", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)"))
 	if err != nil {
 		return nil, s.explain("opening", err)
 	}
@@ -70,15 +70,14 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	return s, nil
 }
 
-// dsn is a URI file name (https://sqlite.org/uri.html) with the settings that each connection begins with. In a
-// journal_mode pragma the busy timeout must already be in force, hence the order.
+// dsn is a URI file name (https://sqlite.org/uri.html) with the settings that each connection begins with.
 func dsn(path string, more ...string) string {
 	path = filepath.ToSlash(path)
 	if filepath.IsAbs(path) && path[0] != '/' {
 		path = "/" + path // file:///C:/…
 	}
 	s := "file:" + (&url.URL{Path: path}).EscapedPath() +
-		fmt.Sprintf("?_pragma=busy_timeout(%d)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)", busyTimeout.Milliseconds())
+		fmt.Sprintf("?_pragma=busy_timeout(%d)&_pragma=foreign_keys(1)", busyTimeout.Milliseconds())
 	for _, m := range more {
 		s += "&" + m
 	}
@@ -103,8 +102,9 @@ func (s *Store) touch() error {
 	return &history.Error{Store: s.path, State: history.Unreachable, Doing: "opening", Err: err}
 }
 
-// migrate brings the schema up to date. Several processes may start at once: the loser of the race sees its
-// migration fail as a whole, and looks again.
+// migrate brings the schema up to date. Several processes may start at once on a file that is not there yet. Who is
+// second to switch it to write-ahead mode is told "busy" at once, whatever the timeout; who is second to
+// migrate fails as a whole, because the first has made the tables. Either looks again.
 func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -114,35 +114,50 @@ func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return s.explain("opening", err)
 	}
-	if err := s.ours(ctx, db); err != nil {
-		return err
-	}
-	const doing = "bringing the schema up to date"
-	for attempt := 1; ; attempt++ {
-		have, want, err := provider.GetVersions(ctx)
-		if err == nil && have > want {
-			return &history.Error{
-				Store: s.path, State: history.Newer, Doing: "opening",
-				Err:  fmt.Errorf("its schema has version %d, this Fettle knows up to %d", have, want),
-				Hint: "run the newer Fettle, or name another file; nothing was changed",
+	patience, cancel := context.WithTimeout(ctx, busyTimeout)
+	defer cancel()
+	for {
+		done, err := s.tryMigrate(ctx, db, provider)
+		if done {
+			return err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-patience.Done():
+			if ctx.Err() != nil {
+				return fmt.Errorf("history store %s: opening: %w", s.path, context.Cause(ctx))
 			}
-		}
-		if err == nil && have == want {
-			return nil
-		}
-		if err == nil {
-			_, err = provider.Up(ctx)
-		}
-		if err == nil {
-			continue // and see that it is so
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("history store %s: %s: %w", s.path, doing, context.Cause(ctx))
-		}
-		if attempt == 5 || broken(err) {
-			return s.explain(doing, err)
+			if err == nil {
+				err = errors.New("the schema does not stay as it was made")
+			}
+			return s.explain("opening", err)
 		}
 	}
+}
+
+// tryMigrate is done when the schema is as it should be, or when trying again cannot help.
+func (s *Store) tryMigrate(ctx context.Context, db *sql.DB, provider *goose.Provider) (done bool, err error) {
+	if err := s.ours(ctx, db); err != nil {
+		_, ours := errors.AsType[*history.Error](err)
+		return ours || final(err), s.explain("opening", err)
+	}
+	have, want, err := provider.GetVersions(ctx)
+	switch {
+	case err != nil:
+		return final(err), s.explain("opening", err)
+	case have > want:
+		return true, &history.Error{
+			Store: s.path, State: history.Newer, Doing: "opening",
+			Err:  fmt.Errorf("its schema has version %d, this Fettle knows up to %d", have, want),
+			Hint: "run the newer Fettle, or name another file; nothing was changed",
+		}
+	case have == want:
+		return true, nil
+	}
+	if _, err = provider.Up(ctx); err != nil {
+		return final(err), s.explain("bringing the schema up to date", err)
+	}
+	return false, nil // look again, and see that it is so
 }
 
 // ours refuses a database that another program keeps: it has tables, and none that says which version they are.
@@ -150,10 +165,7 @@ func (s *Store) ours(ctx context.Context, db *sql.DB) error {
 	var tables, versions int
 	err := db.QueryRowContext(ctx, `SELECT count(*), count(*) FILTER (WHERE name = 'goose_db_version') FROM sqlite_master WHERE type = 'table'`).Scan(&tables, &versions)
 	if err != nil {
-		if ctx.Err() != nil {
-			return fmt.Errorf("history store %s: opening: %w", s.path, context.Cause(ctx))
-		}
-		return s.explain("opening", err)
+		return err
 	}
 	if tables > 0 && versions == 0 {
 		return &history.Error{
@@ -165,8 +177,8 @@ func (s *Store) ours(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// broken says whether trying again cannot help.
-func broken(err error) bool {
+// final says whether trying again cannot help.
+func final(err error) bool {
 	switch primary(err) {
 	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
 		return true
@@ -184,6 +196,9 @@ func primary(err error) int {
 
 // explain says what a result code of SQLite means to the person who runs Fettle.
 func (s *Store) explain(doing string, err error) error {
+	if e, ok := errors.AsType[*history.Error](err); ok {
+		return e
+	}
 	e := &history.Error{Store: s.path, Doing: doing, Err: err}
 	switch primary(err) {
 	case sqlite3.SQLITE_FULL:

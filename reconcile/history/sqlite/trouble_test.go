@@ -155,6 +155,22 @@ func TestFullDisk(t *testing.T) {
 	whole(t, filepath.Join(dir, "history.db"))
 }
 
+// The disk is too small for the schema itself: no half of it is left behind.
+func TestFullDiskFromTheStart(t *testing.T) {
+	dir, more := smallDisk(t)
+	must(t, os.WriteFile(filepath.Join(dir, "filler"), make([]byte, 900<<10), 0o600))
+	file := filepath.Join(dir, "history.db")
+	s, err := sqlite.Open(t.Context(), file)
+	if err == nil {
+		_ = s.Close()
+		t.Fatal("it opened")
+	}
+	inState(t, err, history.Full)
+	more()
+	must(t, open(t, file).SetNextDue(t.Context(), "dev", time.Now()))
+	whole(t, file)
+}
+
 // Another process holds the lock for longer than we wait; or only for as long as we are willing to.
 func TestBusy(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "history.db")

@@ -1,11 +1,13 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"time"
 
 	"github.com/fettle-gitops/fettle/reconcile/history"
+	"github.com/fettle-gitops/fettle/reconcile/platform"
 )
 
 const driftColumns = `id, target, kind, path, field, op, declared, live, secret, origin_file, origin_line, origin_column, impact, revision,
@@ -94,7 +96,31 @@ func (s *Store) Resolve(ctx context.Context, target string, keys []history.Key, 
 
 // Drift implements history.Store.
 func (s *Store) Drift(ctx context.Context, f history.DriftFilter) ([]history.Drift, error) {
-	var w where
+	var list []history.Drift
+	err := s.view(ctx, "listing drift", func(t tx) error {
+		var w where
+		w.drift(f)
+		if f.Since.IsZero() {
+			return t.drift(ctx, &list, w, f.Limit)
+		}
+		// "Last seen or resolved since" would be an OR that no index serves. But all that was last seen since comes, in
+		// the order of the list, before the few that were last seen earlier and only resolved since.
+		seen := w.also("last_seen >= ?", micros(f.Since))
+		if err := t.drift(ctx, &list, seen, f.Limit); err != nil || f.Limit > 0 && len(list) == f.Limit {
+			return err
+		}
+		// "+ 0" keeps the planner from walking the whole past by last_seen instead of looking up what was resolved.
+		late := w.also("id IN (SELECT id FROM drift WHERE resolved_at >= ? AND last_seen + 0 < ?)", micros(f.Since), micros(f.Since))
+		return t.drift(ctx, &list, late, max(0, f.Limit-len(list)))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// drift adds the conditions of the filter, but for Since and Limit.
+func (w *where) drift(f history.DriftFilter) {
 	if f.Target != "" {
 		w.and("target = ?", text(f.Target))
 	}
@@ -117,23 +143,22 @@ func (s *Store) Drift(ctx context.Context, f history.DriftFilter) ([]history.Dri
 		w.and("path = ?", text(f.Ref.Path))
 	}
 	if f.Actor != "" {
-		w.and("(actor = ? OR (actor = '' AND actor_id = ?))", text(f.Actor), text(f.Actor))
-	}
-	if !f.Since.IsZero() {
-		w.and("(last_seen >= ? OR resolved_at >= ?)", micros(f.Since), micros(f.Since))
+		w.and("who <> '' AND who = ?", text(f.Actor)) // likewise
 	}
 	if !f.Until.IsZero() {
 		w.and("first_seen < ?", micros(f.Until))
 	}
-	var list []history.Drift
-	err := s.view(ctx, "listing drift", func(t tx) error {
-		return t.each(ctx, collect(&list), `SELECT `+driftColumns+` FROM drift`+w.String()+` ORDER BY last_seen DESC, id DESC`+w.limit(f.Limit), w.args...)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return list, nil
 }
+
+// drift appends what w selects, newest first.
+func (t tx) drift(ctx context.Context, list *[]history.Drift, w where, limit int) error {
+	query := `SELECT ` + driftColumns + ` FROM drift` + w.String() + ` ORDER BY last_seen DESC, id DESC`
+	query += w.limit(limit)
+	return t.each(ctx, collect(list), query, w.args...)
+}
+
+// who is what people filter actors by.
+func who(by platform.Attribution) string { return cmp.Or(by.Actor, by.ActorID) }
 
 func collect(list *[]history.Drift) func(*sql.Rows) error {
 	return func(rows *sql.Rows) error {
@@ -154,8 +179,8 @@ func (t tx) insert(ctx context.Context, list []history.Drift) error {
 		return nil
 	}
 	insert, err := t.prepare(ctx, `INSERT INTO drift (target, kind, path, org, space, field, op, declared, live, secret, origin_file, origin_line, origin_column,
-		impact, revision, first_seen, last_seen, seen, actor, actor_id, acted_at, event, event_id, note, resolved_at, resolution, resolved_by)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', 0) RETURNING id`)
+		impact, revision, first_seen, last_seen, seen, actor, actor_id, acted_at, event, event_id, note, who, resolved_at, resolution, resolved_by)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', 0) RETURNING id`)
 	if err != nil {
 		return err
 	}
@@ -165,7 +190,7 @@ func (t tx) insert(ctx context.Context, list []history.Drift) error {
 		err := insert.QueryRowContext(ctx, text(d.Target), text(d.Ref.Kind), text(d.Ref.Path), text(d.Ref.Org()), text(d.Ref.Space()), text(d.Path),
 			text(d.Op), text(d.Declared), text(d.Live), flag(d.Secret), text(d.Origin.File), d.Origin.Line, d.Origin.Column, text(d.Impact), text(d.Revision),
 			micros(d.FirstSeen), micros(d.LastSeen), d.Seen,
-			text(d.By.Actor), text(d.By.ActorID), micros(d.By.At), text(d.By.Event), text(d.By.EventID), text(d.By.Note)).Scan(&d.ID)
+			text(d.By.Actor), text(d.By.ActorID), micros(d.By.At), text(d.By.Event), text(d.By.EventID), text(d.By.Note), text(who(d.By))).Scan(&d.ID)
 		if err != nil {
 			return err
 		}
@@ -191,9 +216,9 @@ func (t tx) seen(ctx context.Context, was map[int64]history.Drift, list []histor
 			_, err = tick.ExecContext(ctx, micros(d.LastSeen), d.Seen, d.ID)
 		} else {
 			_, err = t.exec(ctx, `UPDATE drift SET last_seen = ?, seen = ?, op = ?, declared = ?, live = ?, secret = ?, origin_file = ?, origin_line = ?, origin_column = ?, impact = ?,
-				actor = ?, actor_id = ?, acted_at = ?, event = ?, event_id = ?, note = ? WHERE id = ?`,
+				actor = ?, actor_id = ?, acted_at = ?, event = ?, event_id = ?, note = ?, who = ? WHERE id = ?`,
 				micros(d.LastSeen), d.Seen, text(d.Op), text(d.Declared), text(d.Live), flag(d.Secret), text(d.Origin.File), d.Origin.Line, d.Origin.Column, text(d.Impact),
-				text(d.By.Actor), text(d.By.ActorID), micros(d.By.At), text(d.By.Event), text(d.By.EventID), text(d.By.Note), d.ID)
+				text(d.By.Actor), text(d.By.ActorID), micros(d.By.At), text(d.By.Event), text(d.By.EventID), text(d.By.Note), text(who(d.By)), d.ID)
 		}
 		if err != nil {
 			return err

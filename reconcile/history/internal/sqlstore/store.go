@@ -13,6 +13,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -161,6 +162,13 @@ type where struct {
 func (w *where) and(condition string, args ...any) {
 	w.conditions = append(w.conditions, condition)
 	w.args = append(w.args, args...)
+}
+
+// also is w with one condition more; w stays as it is.
+func (w *where) also(condition string, args ...any) where {
+	more := where{slices.Clone(w.conditions), slices.Clone(w.args)}
+	more.and(condition, args...)
+	return more
 }
 
 func (w *where) String() string {

@@ -88,6 +88,7 @@ CREATE TABLE drift (
     event         TEXT NOT NULL,
     event_id      TEXT NOT NULL,
     note          TEXT NOT NULL,
+    who           TEXT NOT NULL, -- actor, or actor_id of an actor without a name: what people filter by
     resolved_at   INTEGER NOT NULL,
     resolution    TEXT NOT NULL, -- '' is open
     resolved_by   INTEGER NOT NULL
@@ -95,14 +96,15 @@ CREATE TABLE drift (
 -- One edit is one record: of a field of a resource there is at most one open record.
 CREATE UNIQUE INDEX drift_open ON drift (target, kind, path, field) WHERE resolution = '';
 CREATE INDEX drift_open_seen ON drift (last_seen, id) WHERE resolution = '';
--- Listing is newest first, whatever the filter.
-CREATE INDEX drift_seen ON drift (last_seen, id);
+-- Listing is newest first, whatever the filter. first_seen is there so that an old period is found without
+-- reading the records of all the time since.
+CREATE INDEX drift_seen ON drift (last_seen, id, first_seen);
 CREATE INDEX drift_target ON drift (target, last_seen, id);
 CREATE INDEX drift_org ON drift (org, last_seen, id);
 CREATE INDEX drift_space ON drift (space, last_seen, id);
 CREATE INDEX drift_path ON drift (path, last_seen, id);
-CREATE INDEX drift_actor ON drift (actor, last_seen, id) WHERE actor <> '';
-CREATE INDEX drift_resolved ON drift (resolved_at) WHERE resolved_at <> 0;
+CREATE INDEX drift_who ON drift (who, last_seen, id) WHERE who <> '';
+CREATE INDEX drift_resolved ON drift (resolved_at, last_seen);
 
 -- +goose Down
 DROP TABLE drift;
