@@ -14,6 +14,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 
@@ -27,6 +28,7 @@ func (r *Repository) explain(ctx context.Context, err error) error {
 		return known
 	}
 	e := &source.Error{Source: r.name}
+	err = bare(err)
 	var (
 		hostKey *hostKeyError
 		remote  *remoteError
@@ -76,20 +78,22 @@ func (r *Repository) explain(ctx context.Context, err error) error {
 		}
 
 	case errors.Is(err, errNotGit):
-		e.State, e.Err, e.Hint = source.Broken, r.plain(unwrapURL(err)), "check the URL: a web page answers there, perhaps a login form"
+		e.State, e.Err, e.Hint = source.Broken, r.plain(err), "check the URL: a web page answers there, perhaps a login form"
+	case strings.Contains(err.Error(), "http redirect: "): // go-git's words; it has no type for them
+		e.State, e.Err, e.Hint = source.Broken, r.plain(err), "the server sends elsewhere: check the URL, and log in where it leads"
 	case errors.Is(err, errBudget):
 		return r.tooLarge("the answer is far larger than %d bytes", r.opts.MaxBytes)
 	case errors.As(err, &ca), errors.As(err, &cert):
-		e.State, e.Err = source.Unreachable, r.plain(unwrapURL(err))
+		e.State, e.Err = source.Unreachable, r.plain(err)
 		e.Hint = "if the server's certificate is issued by a private authority, add that authority's certificate as CA"
 	case errors.As(err, &dns):
 		e.State, e.Err, e.Hint = source.Unreachable, r.plain(dns), "check the host name in the URL"
 	case errors.As(err, &netErr), strings.Contains(err.Error(), "ssh: handshake failed"):
-		e.State, e.Err, e.Hint = source.Unreachable, r.plain(unwrapURL(err)), "check that the server runs and that this machine may connect to it"
+		e.State, e.Err, e.Hint = source.Unreachable, r.plain(err), "check that the server runs and that this machine may connect to it"
 	case errors.Is(err, os.ErrPermission):
 		e.State, e.Err, e.Hint = source.Unauthorized, r.plain(err), "let the user that runs this process read the repository"
 	default:
-		e.State, e.Err, e.Hint = source.Broken, r.plain(unwrapURL(err)), "the answer was cut short or damaged; it is fetched anew"
+		e.State, e.Err, e.Hint = source.Broken, r.plain(err), "the answer was cut short or damaged; it is fetched anew"
 		if r.local != "" {
 			e.Hint = "run \"git fsck\" in the repository"
 		}
@@ -115,13 +119,24 @@ func (r *Repository) tooLarge(format string, limit int64) error {
 	}
 }
 
-// unwrapURL takes off what net/http and go-git put around an error: the URL is in the source's name.
-func unwrapURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
+// bare takes off what net/http and go-git put around an error: a *url.Error repeats the URL and calls
+// everything a network error, and plumbing.UnexpectedError does not unwrap.
+func bare(err error) error {
+	for {
+		var u *url.Error
+		var unexpected *plumbing.UnexpectedError
+		var permanent *plumbing.PermanentError
+		switch {
+		case errors.As(err, &u):
+			err = u.Err
+		case errors.As(err, &unexpected):
+			err = unexpected.Err
+		case errors.As(err, &permanent):
+			err = permanent.Err
+		default:
+			return err
+		}
 	}
-	return err
 }
 
 // failure is an error that keeps only its words and one cause that callers test for.

@@ -37,6 +37,9 @@ type Server struct {
 	NoShallow     bool // do not offer shallow fetches
 	NoCommitWants bool // refuse commits that no reference names
 
+	// Withhold lists objects that are left out of every pack, as a broken server or proxy would.
+	Withhold []string
+
 	pushes sync.Mutex
 }
 

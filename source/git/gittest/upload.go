@@ -1,7 +1,6 @@
 package gittest
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -92,7 +91,7 @@ func (s *Server) upload(st storage.Storer, in io.Reader, out io.Writer, stateles
 	}
 	pkt := pktline.NewEncoder(out)
 	if err := s.checkWants(st, req.wants); err != nil {
-		return errors.Join(err, pkt.Encodef("ERR upload-pack: %s\n", err))
+		return pkt.Encodef("ERR upload-pack: %s\n", err)
 	}
 	p := plan{st: st, req: req, boundary: map[plumbing.Hash]bool{}}
 	if err := p.walk(); err != nil {
@@ -125,6 +124,7 @@ func (s *Server) upload(st storage.Storer, in io.Reader, out io.Writer, stateles
 	if err != nil {
 		return err
 	}
+	objects = slices.DeleteFunc(objects, func(h plumbing.Hash) bool { return slices.Contains(s.Withhold, h.String()) })
 	var w io.Writer = out
 	if req.sideband {
 		w = sideband.NewMuxer(sideband.Sideband64k, out)
