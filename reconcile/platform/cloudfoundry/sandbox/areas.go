@@ -1,10 +1,13 @@
 package sandbox
 
 import (
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/apps"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/front"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/quotas"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/rollout"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/settings"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/staging"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tenancy"
 )
 
@@ -15,4 +18,7 @@ var areas = []func(*cc.Server){
 	tenancy.Register,
 	settings.Register,
 	quotas.Register,
+	apps.Register,
+	staging.Register,
+	rollout.Register,
 }

@@ -23,8 +23,37 @@ type Req struct {
 	body []byte
 }
 
-// maxBody bounds JSON and YAML bodies; uploads are read by their handlers.
-const maxBody = 16 << 20
+// maxBody bounds JSON and YAML bodies, maxUpload multipart ones, which go through temporary files.
+const (
+	maxBody   = 16 << 20
+	maxUpload = 1 << 30
+)
+
+// Part reads a file of a multipart form into memory; nil when there is none. A text field of that name counts as well.
+func (q *Req) Part(name string) ([]byte, error) {
+	f := q.HTTP.MultipartForm
+	if f == nil {
+		return nil, nil
+	}
+	if h := f.File[name]; len(h) > 0 {
+		r, err := h[0].Open()
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = r.Close() }()
+		return io.ReadAll(r)
+	}
+	return nil, nil
+}
+
+// Field is a text field of a multipart form.
+func (q *Req) Field(name string) (string, bool) {
+	f := q.HTTP.MultipartForm
+	if f == nil || len(f.Value[name]) == 0 {
+		return "", false
+	}
+	return f.Value[name][0], true
+}
 
 func (q *Req) init() {
 	q.ID = world.GUID() + "::" + world.GUID()
@@ -100,7 +129,14 @@ func (q *Req) meet() {
 }
 
 func (q *Req) readBody() error {
-	if q.HTTP.Body == nil || strings.HasPrefix(q.HTTP.Header.Get("Content-Type"), "multipart/") {
+	if q.HTTP.Body == nil {
+		return nil
+	}
+	if strings.HasPrefix(q.HTTP.Header.Get("Content-Type"), "multipart/") {
+		q.HTTP.Body = io.NopCloser(io.LimitReader(q.HTTP.Body, maxUpload))
+		if err := q.HTTP.ParseMultipartForm(maxBody); err != nil {
+			return ParseError()
+		}
 		return nil
 	}
 	b, err := io.ReadAll(io.LimitReader(q.HTTP.Body, maxBody+1))

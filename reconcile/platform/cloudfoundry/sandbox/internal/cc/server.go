@@ -135,6 +135,9 @@ func (s *Server) handle(pattern string, a access, h Handler) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		q := &Req{HTTP: r, Tx: Tx{S: s, W: s.world}}
 		rep, err := s.serve(q, a, h)
+		if r.MultipartForm != nil {
+			_ = r.MultipartForm.RemoveAll()
+		}
 		s.answer(w, q, rep, err)
 	})
 }

@@ -194,7 +194,7 @@ type Deployment struct {
 	Original        int       `json:"original"`       // web instances when it began
 	Target          int       `json:"target"`         // web instances when it is done
 	Options         Options   `json:"options"`
-	Canceling       bool      `json:"canceling,omitempty"`
+	Rolling         bool      `json:"rolling,omitempty"` // a canary that was continued after its last step
 }
 
 // Options of a deployment that scale on the way; nil leaves alone.
