@@ -66,7 +66,7 @@ func (d *Driver) places(ctx context.Context, paths []string) ([]place, error) {
 		}
 		found[i] = place{path: path, org: org.GUID, space: spaces[at].GUID, suspended: org.Suspended}
 	}
-	return found, nil
+	return found, sameSpaceTwice(found)
 }
 
 // missingOrg spends one more request on the nearest name that the user can see.

@@ -49,6 +49,7 @@ type Client struct {
 	auth   *tokens
 	budget *budget
 	count  atomic.Int64
+	skew   atomic.Int64 // nanoseconds that the controller's clock is ahead of ours
 
 	rootMu sync.Mutex
 	root   *Root
@@ -154,6 +155,20 @@ func (c *Client) API() string { return c.base.String() }
 // Requests counts the requests made to the controller so far, repeated ones included. Requests to
 // the UAA are not counted: its limits are others.
 func (c *Client) Requests() int64 { return c.count.Load() }
+
+// Now is the time by the controller's clock, as the Date of its answers tells. Its audit events bear that time.
+func (c *Client) Now() time.Time { return time.Now().Add(time.Duration(c.skew.Load())) }
+
+// noteDate keeps the difference of the clocks where it is more than whole seconds and the way here explain.
+func (c *Client) noteDate(h http.Header) {
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		skew := time.Until(date)
+		if skew.Abs() < 3*time.Second {
+			skew = 0
+		}
+		c.skew.Store(int64(skew))
+	}
+}
 
 // Do makes one request and waits for its answer. in is nil, a [Body], or a value that is sent as JSON; out is nil, a
 // *[]byte for the answer as it is, or a pointer that JSON is decoded into. path is relative ("/v3/apps?x=y") or a
@@ -317,6 +332,7 @@ func (c *Client) attempt(ctx context.Context, r request, target *url.URL) (_ *Re
 		"query", target.RawQuery, "status", status, "bytes", len(data), "took", time.Since(began).Round(time.Millisecond))
 	if httpResp != nil {
 		c.budget.note(httpResp.Header)
+		c.noteDate(httpResp.Header)
 	}
 	if err != nil {
 		if cause := context.Cause(attemptCtx); cause != nil {

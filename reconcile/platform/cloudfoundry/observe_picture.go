@@ -1,0 +1,374 @@
+package cloudfoundry
+
+import (
+	"cmp"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/fettle-gitops/fettle/manifest"
+	"github.com/fettle-gitops/fettle/reconcile/platform"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
+)
+
+// picture brings readings into the canonical form that manifest/kinds.go describes.
+type picture struct {
+	*readings
+	spaces  map[string]place              // by guid
+	apps    map[string]manifest.Ref       // by guid
+	spelled map[manifest.Ref]manifest.Ref // names in lower case → as Git spells them
+}
+
+func newPicture(r *readings, desired manifest.Set) *picture {
+	p := &picture{readings: r, spaces: map[string]place{}, apps: map[string]manifest.Ref{}, spelled: map[manifest.Ref]manifest.Ref{}}
+	for _, o := range desired.Of(manifest.KindServiceBinding) {
+		p.spelled[lower(o.Ref)] = o.Ref
+		if name, ok := o.Spec["service_instance"].(string); ok {
+			instance := o.Ref.Child(manifest.KindServiceInstance, name)
+			p.spelled[lower(instance)] = instance
+		}
+	}
+	for _, place := range r.places {
+		p.spaces[place.space] = place
+	}
+	for _, app := range r.apps {
+		// The declared spelling, so that both sides have the same Ref.
+		if o := r.declared[app.GUID]; o != nil {
+			p.apps[app.GUID] = o.Ref
+		} else if place, ok := p.spaces[app.Relationships.Space.GUID()]; ok {
+			p.apps[app.GUID] = manifest.Ref{Kind: manifest.KindApp, Path: place.path + "/" + app.Name}
+		}
+	}
+	return p
+}
+
+func (p *picture) draw(obs *platform.Observation) {
+	for _, place := range p.places {
+		org, _, _ := strings.Cut(place.path, "/")
+		obs.IDs[manifest.Ref{Kind: manifest.KindOrg, Path: org}] = place.org
+		obs.IDs[manifest.Ref{Kind: manifest.KindSpace, Path: place.path}] = place.space
+	}
+	routes, routed := p.drawRoutes(obs)
+	bindings := p.drawBindings(obs)
+	for _, app := range p.readings.apps {
+		ref, known := p.apps[app.GUID]
+		if d := p.details[app.GUID]; !known || d != nil && d.gone {
+			continue
+		}
+		o := p.app(app, ref)
+		o.Spec["routed"] = routed[app.GUID]
+		obs.Live.Put(o)
+		obs.IDs[ref] = app.GUID
+		if p.declared[app.GUID] != nil {
+			readLedger(obs.Ledger, app.Metadata.Annotation(appliedAnnotation), o, routes[app.GUID], bindings[app.GUID])
+		}
+	}
+}
+
+// app makes the object of one app.
+func (p *picture) app(app ccv3.App, ref manifest.Ref) *manifest.Object {
+	o := &manifest.Object{Ref: ref, Spec: map[string]any{}, Unobservable: map[string]string{}}
+	active := len(p.deployments[app.GUID]) > 0
+	o.Spec["state"] = app.State
+	o.Spec["rollout"] = rolloutComplete
+	switch {
+	case active:
+		o.Spec["rollout"] = rolloutInProgress
+	case app.State == "STARTED" && app.Metadata.Annotation(pendingAnnotation) != "": // a stopped app has no instance that could lag behind
+		o.Spec["rollout"] = rolloutPending
+	}
+	o.Spec["metadata"] = map[string]any{"labels": published(app.Metadata.Labels), "annotations": published(app.Metadata.Annotations)}
+	lifecycle := map[string]any{"type": app.Lifecycle.Type}
+	if app.Lifecycle.Type != "docker" {
+		lifecycle["buildpacks"] = list(app.Lifecycle.Data.Buildpacks)
+		lifecycle["stack"] = app.Lifecycle.Data.Stack
+	}
+	o.Spec["lifecycle"] = lifecycle
+	p.processes(o, app.GUID, active)
+	if d := p.details[app.GUID]; d != nil {
+		p.pack(o, app)
+		d.describe(o, active)
+	}
+	return o
+}
+
+// processes fills in all but the commands, which lists hide. While a deployment is active there are two web processes:
+// the newer one is what will stay; how many instances it is to have in the end, the API does not say.
+func (p *picture) processes(o *manifest.Object, guid string, active bool) {
+	all := map[string]any{}
+	for _, process := range p.readings.processes[guid] { // oldest first
+		all[process.Type] = map[string]any{
+			"user":                               text(process.User),
+			"instances":                          process.Instances,
+			"memory_in_mb":                       process.MemoryInMB,
+			"disk_in_mb":                         process.DiskInMB,
+			"log_rate_limit_in_bytes_per_second": process.LogRateLimit,
+			"health_check": map[string]any{
+				"type":               process.HealthCheck.Type,
+				"timeout":            number(process.HealthCheck.Data.Timeout),
+				"invocation_timeout": number(process.HealthCheck.Data.InvocationTimeout),
+				"interval":           number(process.HealthCheck.Data.Interval),
+				"http_endpoint":      text(process.HealthCheck.Data.Endpoint),
+			},
+			"readiness_health_check": map[string]any{
+				"type":               process.ReadinessHealthCheck.Type,
+				"invocation_timeout": number(process.ReadinessHealthCheck.Data.InvocationTimeout),
+				"interval":           number(process.ReadinessHealthCheck.Data.Interval),
+				"http_endpoint":      text(process.ReadinessHealthCheck.Data.Endpoint),
+			},
+		}
+	}
+	if active {
+		o.Unobservable["/processes/web/instances"] = "a deployment is in progress, and the API does not say how many instances it is heading for"
+	}
+	o.Spec["processes"] = all
+}
+
+// pack says which code the app runs: the package of its current droplet.
+func (p *picture) pack(o *manifest.Object, app ccv3.App) {
+	guid := app.Relationships.CurrentDroplet.GUID()
+	droplet, ok := p.droplets[guid]
+	if !ok {
+		if guid != "" {
+			o.Unobservable["/package"] = "the app's current droplet could not be read"
+		}
+		return
+	}
+	code := map[string]any{}
+	pkg, known := p.packages[droplet.Links["package"].GUID()]
+	if app.Lifecycle.Type == "docker" {
+		code["type"] = "docker"
+		code["image"] = cmp.Or(pkg.Data.Image, deref(droplet.Image))
+		if name := deref(pkg.Data.Username); name != "" {
+			code["username"] = name
+		}
+	} else {
+		code["type"] = "bits"
+		if known && pkg.Metadata.Annotation(digestAnnotation) != "" { // else it was not uploaded by Fettle, and nobody knows
+			code["digest"] = pkg.Metadata.Annotation(digestAnnotation)
+		}
+	}
+	o.Spec["package"] = code
+}
+
+// describe adds the details to the object of an app.
+func (d *details) describe(o *manifest.Object, active bool) {
+	if d.broken {
+		o.Unobservable[""] = d.why
+		return
+	}
+	features, sidecars := map[string]any{}, map[string]any{}
+	processes, _ := o.Spec["processes"].(map[string]any)
+	if d.why != "" {
+		o.Unobservable["/environment_variables"] = d.why
+		for name := range processes {
+			o.Unobservable[manifest.Pointer("processes", name, "command")] = d.why
+		}
+		if lifecycle := o.Spec["lifecycle"].(map[string]any); slices.ContainsFunc(asList(lifecycle["buildpacks"]), hidden) {
+			o.Unobservable["/lifecycle/buildpacks"] = "a buildpack URL with credentials is shown without them to this role"
+		}
+		for _, f := range d.features {
+			features[f.Name] = f.Enabled
+		}
+		for _, s := range d.sidecars {
+			sidecars[s.Name] = sidecar(s.Command, s.ProcessTypes, number(s.MemoryInMB))
+		}
+		for pointer, unread := range map[string]bool{"/features": d.features == nil, "/sidecars": d.sidecars == nil} {
+			if unread {
+				o.Unobservable[pointer] = d.why
+			}
+		}
+		o.Spec["features"], o.Spec["sidecars"] = features, sidecars
+		return
+	}
+	env := map[string]any{}
+	for name, value := range d.manifest.Env {
+		env[name] = value
+	}
+	for name, on := range d.manifest.Features {
+		features[name] = on
+	}
+	for _, s := range d.manifest.Sidecars {
+		var memory any
+		if mb, err := manifest.ParseMegabytes(s.Memory); err == nil {
+			memory = mb
+		}
+		sidecars[s.Name] = sidecar(s.Command, s.ProcessTypes, memory)
+	}
+	if lifecycle := o.Spec["lifecycle"].(map[string]any); lifecycle["type"] != "docker" {
+		lifecycle["buildpacks"] = list(d.manifest.Buildpacks)
+	}
+	o.Spec["environment_variables"], o.Spec["features"], o.Spec["sidecars"] = env, features, sidecars
+	d.commands(o, processes, active)
+}
+
+// commands fills in the start commands; nil where staging detects it. While a deployment is active the
+// manifest has two entries for web in no known order.
+func (d *details) commands(o *manifest.Object, processes map[string]any, active bool) {
+	for _, process := range processes {
+		process.(map[string]any)["command"] = nil
+	}
+	seen := map[string]bool{}
+	for _, g := range d.manifest.Processes {
+		process, ok := processes[g.Type].(map[string]any)
+		if !ok {
+			continue // appeared since the list was read
+		}
+		if active && seen[g.Type] && process["command"] != text(g.Command) {
+			o.Unobservable[manifest.Pointer("processes", g.Type, "command")] = "a deployment is in progress, and the API does not say which of the two commands is the new one"
+		}
+		process["command"] = text(g.Command)
+		seen[g.Type] = true
+	}
+}
+
+func sidecar(command string, types []string, memory any) map[string]any {
+	return map[string]any{"command": command, "process_types": list(slices.Sorted(slices.Values(types))), "memory_in_mb": memory}
+}
+
+// drawRoutes makes the objects of all routes of the spaces. It returns them by the guids of the apps that they
+// lead to, and whether any route leads to an app.
+func (p *picture) drawRoutes(obs *platform.Observation) (byApp map[string][]*manifest.Object, routed map[string]bool) {
+	byApp, routed = map[string][]*manifest.Object{}, map[string]bool{}
+	for _, route := range p.routes {
+		place, ok := p.spaces[route.Relationships.Space.GUID()]
+		if !ok {
+			continue
+		}
+		destinations := map[string]any{}
+		o := &manifest.Object{
+			Ref:  manifest.Ref{Kind: manifest.KindRoute, Path: place.path + "/" + strings.ToLower(route.URL)},
+			Spec: map[string]any{"destinations": destinations, "options": plain(route.Options)},
+		}
+		for _, dest := range route.Destinations {
+			routed[dest.App.GUID] = true
+			app, known := p.apps[dest.App.GUID]
+			if !known || app.Space() != o.Ref.Space() {
+				continue // a shared route also leads to apps of other spaces, which are none of ours
+			}
+			process := "web"
+			if dest.App.Process != nil {
+				process = dest.App.Process.Type
+			}
+			destinations[app.Name()+"/"+process] = map[string]any{"port": number(dest.Port), "protocol": text(dest.Protocol)}
+			if of := byApp[dest.App.GUID]; len(of) == 0 || of[len(of)-1] != o {
+				byApp[dest.App.GUID] = append(of, o)
+			}
+		}
+		obs.Live.Put(o)
+		obs.IDs[o.Ref] = route.GUID
+	}
+	return byApp, routed
+}
+
+// drawBindings makes the objects of the declared apps' bindings, and returns them by app guid. Service instances get
+// an identifier and no object: they are not managed yet.
+func (p *picture) drawBindings(obs *platform.Observation) map[string][]*manifest.Object {
+	names := map[string]string{}
+	for _, instance := range p.instances {
+		names[instance.GUID] = instance.Name
+		if place, ok := p.spaces[instance.Relationships.Space.GUID()]; ok {
+			obs.IDs[p.spelling(manifest.Ref{Kind: manifest.KindServiceInstance, Path: place.path + "/" + instance.Name})] = instance.GUID
+		}
+	}
+	byApp := map[string][]*manifest.Object{}
+	for _, binding := range p.bindings {
+		app, known := p.apps[binding.Relationships.App.GUID()]
+		name := names[binding.Relationships.ServiceInstance.GUID()]
+		if !known || name == "" || failedToCreate(binding) {
+			continue
+		}
+		name = p.spelling(app.Child(manifest.KindServiceInstance, name)).Name()
+		o := &manifest.Object{
+			Ref:  p.spelling(app.Child(manifest.KindServiceBinding, app.Name()+"/"+name)),
+			Spec: map[string]any{"app": app.Name(), "service_instance": name, "name": text(binding.Name)},
+		}
+		obs.Live.Put(o)
+		obs.IDs[o.Ref] = binding.GUID
+		byApp[binding.Relationships.App.GUID()] = append(byApp[binding.Relationships.App.GUID()], o)
+	}
+	return byApp
+}
+
+// failedToCreate: such a binding serves nobody, and the controller replaces it when it is asked for again.
+func failedToCreate(b ccv3.Binding) bool {
+	return b.LastOperation != nil && b.LastOperation.Type == "create" && b.LastOperation.State == "failed"
+}
+
+// spelling is ref as Git spells it, for names match without regard to case.
+func (p *picture) spelling(ref manifest.Ref) manifest.Ref { return cmp.Or(p.spelled[lower(ref)], ref) }
+
+func lower(ref manifest.Ref) manifest.Ref {
+	ref.Path = strings.ToLower(ref.Path)
+	return ref
+}
+
+// published leaves out what Fettle itself keeps in labels and annotations.
+func published(m map[string]*string) map[string]any {
+	all := map[string]any{}
+	for k, v := range m {
+		if !strings.HasPrefix(k, manifest.MetadataPrefix) && v != nil {
+			all[k] = *v
+		}
+	}
+	return all
+}
+
+// plain copies a map that came as JSON; numbers become the text that people write (hash_balance: 1.25).
+func plain(m map[string]any) map[string]any {
+	all := make(map[string]any, len(m))
+	for k := range maps.Keys(m) {
+		switch v := m[k].(type) {
+		case nil:
+		case string:
+			all[k] = v
+		case bool:
+			all[k] = v
+		case map[string]any:
+			all[k] = plain(v)
+		default:
+			if data, err := json.Marshal(v); err == nil {
+				all[k] = string(data)
+			}
+		}
+	}
+	return all
+}
+
+// hidden recognises the placeholder that the controller puts in the place of credentials in a URL.
+func hidden(v any) bool {
+	s, _ := v.(string)
+	return strings.Contains(s, "***")
+}
+
+func list(all []string) []any {
+	l := make([]any, len(all))
+	for i, s := range all {
+		l[i] = s
+	}
+	return l
+}
+
+func asList(v any) []any { l, _ := v.([]any); return l }
+
+func text(s *string) any {
+	if s == nil {
+		return nil
+	}
+	return *s
+}
+
+func number(n *int64) any {
+	if n == nil {
+		return nil
+	}
+	return *n
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
