@@ -84,6 +84,10 @@ type Step struct {
 	Requires []string      // IDs of steps that must have succeeded
 	Impact   diff.Impact   // the gravest of Changes
 	Desired  manifest.Set  // the declared objects that the step is about
+
+	// Data is what the driver needs to apply the step: identifiers, and the live values to go back to. Only the driver
+	// that made the plan reads it. It may hold secrets: it is neither shown nor stored.
+	Data any
 }
 
 // Problem is a reason why a step cannot succeed, found without trying.

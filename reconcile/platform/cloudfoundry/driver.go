@@ -20,6 +20,9 @@ import (
 // Config says where the foundation is and who we are.
 type Config struct {
 	Client ccv3.Config
+
+	// Settle is how long instances have to keep running after a rollout before it counts as good; default 2 s.
+	Settle time.Duration
 }
 
 // Driver speaks to one foundation as one user. It keeps nothing between calls but the login.
