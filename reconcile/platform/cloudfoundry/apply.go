@@ -1,0 +1,200 @@
+package cloudfoundry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fettle-gitops/fettle/reconcile/platform"
+)
+
+const defaultParallel = 4
+
+// Apply carries out the steps of a plan that Plan of this driver made. See appRun for what happens to an app, and
+// for what makes it safe to be killed anywhere.
+func (d *Driver) Apply(ctx context.Context, plan platform.Plan, opts platform.ApplyOptions) (platform.Outcome, error) {
+	if err := acyclic(plan.Steps); err != nil {
+		return platform.Outcome{}, err
+	}
+	if opts.Report == nil {
+		opts.Report = func(platform.Event) {}
+	}
+	// Refused credentials are nobody's fault in particular: the run ends, the other steps stay as they are.
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+
+	results := make([]platform.StepResult, len(plan.Steps))
+	done := make(map[string]chan struct{}, len(plan.Steps))
+	index := make(map[string]int, len(plan.Steps))
+	for i, s := range plan.Steps {
+		done[s.ID], index[s.ID] = make(chan struct{}), i
+	}
+	slots := make(chan struct{}, cmp.Or(max(opts.Parallel, 0), defaultParallel))
+	var all sync.WaitGroup
+	for i := range plan.Steps {
+		s := &plan.Steps[i]
+		all.Go(func() {
+			defer close(done[s.ID])
+			missing := ""
+			for _, id := range s.Requires {
+				if c, ok := done[id]; ok {
+					<-c
+					if results[index[id]].Phase != platform.Succeeded {
+						missing = id
+					}
+				}
+			}
+			select {
+			case slots <- struct{}{}:
+				defer func() { <-slots }()
+			case <-ctx.Done():
+			}
+			results[i] = d.applyStep(ctx, s, missing, opts)
+			var e *platform.Error
+			if errors.As(results[i].Err, &e) && e.Class == platform.Unauthorized {
+				stop(e)
+			}
+		})
+	}
+	all.Wait()
+	var refused *platform.Error
+	if errors.As(context.Cause(ctx), &refused) {
+		return platform.Outcome{Steps: results}, refused
+	}
+	return platform.Outcome{Steps: results}, nil
+}
+
+// applyStep runs one step and says how it went.
+func (d *Driver) applyStep(ctx context.Context, s *platform.Step, missing string, opts platform.ApplyOptions) platform.StepResult {
+	began := time.Now()
+	result := platform.StepResult{Step: s.ID, Ref: s.Ref}
+	say := func(phase platform.Phase, text string) {
+		opts.Report(platform.Event{Time: time.Now(), Step: s.ID, Ref: s.Ref, Phase: phase, Text: text})
+	}
+	end := func(phase platform.Phase, text string) platform.StepResult {
+		result.Phase, result.Duration = phase, time.Since(began)
+		say(phase, text)
+		return result
+	}
+	switch {
+	case ctx.Err() != nil:
+		return end(platform.Abandoned, "told to stop before it began")
+	case missing != "":
+		return end(platform.Skipped, "it needs "+missing)
+	}
+	say(platform.Started, "")
+	progress := func(text string) { say(platform.Progress, text) }
+	var err error
+	switch data := s.Data.(type) {
+	case *appData:
+		run := newAppRun(d, s, data, opts, progress)
+		err = run.run(ctx)
+		result.RolledBack, result.Quarantine = run.rolledBack, run.quarantine
+	case *routeData:
+		err = d.applyRoute(ctx, s, data)
+	default:
+		err = impossible(s)
+	}
+	switch {
+	case err == nil:
+		return end(platform.Succeeded, "")
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return end(platform.Abandoned, "told to stop; the next run goes on from here")
+	}
+	result.Err = err
+	return end(platform.Failed, err.Error())
+}
+
+// impossible is the error of a step that the API cannot carry out, or nil.
+func impossible(s *platform.Step) error {
+	for _, p := range problems(s) {
+		return &platform.Error{Class: platform.Invalid, Ref: s.Ref, Doing: "looking at the plan", Message: p.Message, Hint: p.Hint}
+	}
+	return nil
+}
+
+// acyclic refuses steps that wait for each other.
+func acyclic(steps []platform.Step) error {
+	requires := map[string][]string{}
+	for _, s := range steps {
+		requires[s.ID] = s.Requires
+	}
+	state := map[string]int{} // 1: being visited, 2: fine
+	var visit func(id string, path []string) error
+	visit = func(id string, path []string) error {
+		switch state[id] {
+		case 1:
+			return &platform.Error{
+				Class: platform.Invalid, Doing: "ordering the steps",
+				Message: fmt.Sprintf("these require each other: %s", joinAnd(append(path[slices.Index(path, id):], id))),
+				Hint:    "remove one of the dependencies",
+			}
+		case 2:
+			return nil
+		}
+		state[id] = 1
+		for _, next := range requires[id] {
+			if err := visit(next, append(slices.Clip(path), id)); err != nil {
+				return err
+			}
+		}
+		state[id] = 2
+		return nil
+	}
+	for _, s := range steps {
+		if err := visit(s.ID, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func joinAnd(names []string) string {
+	text := names[0]
+	for _, n := range names[1:] {
+		text += ", then " + n
+	}
+	return text
+}
+
+// pace is how often something is asked for while waiting: soon at first, then less and less often.
+type pace struct{ next, longest time.Duration }
+
+// wait sleeps until it is time to ask again.
+func (p *pace) wait(ctx context.Context) error {
+	t := time.NewTimer(p.next)
+	defer t.Stop()
+	p.next = min(p.next*3/2, p.longest)
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// grace is how long a request that changes something may still run after the run was told to stop.
+const grace = 10 * time.Second
+
+// finishing gives a context for one request that changes something: it outlives the end of ctx by a moment, so
+// that the answer, which says what happened, is still read.
+func finishing(ctx context.Context) (context.Context, context.CancelFunc) {
+	lasting, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	unhook := context.AfterFunc(ctx, func() {
+		t := time.NewTimer(grace)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			cancel(context.Canceled)
+		case <-lasting.Done():
+		}
+	})
+	return lasting, func() {
+		unhook()
+		cancel(nil)
+	}
+}

@@ -1,0 +1,268 @@
+package cloudfoundry
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/fettle-gitops/fettle/diff"
+	"github.com/fettle-gitops/fettle/manifest"
+	"github.com/fettle-gitops/fettle/reconcile/platform"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
+)
+
+// A manifest adds and changes, and never removes (observed). What it cannot do is done by the single calls here, all of
+// which may be repeated.
+
+type call = func(context.Context) error
+
+// removals are the calls that take away what Git no longer declares and running instances have to be told of.
+func (r *appRun) removals() []call {
+	var calls []call
+	var env []string
+	for _, c := range r.step.Changes {
+		keys := manifest.SplitPointer(c.Path)
+		switch {
+		case c.Ref.Kind == manifest.KindServiceBinding && c.Op == diff.Remove && len(keys) == 0:
+			calls = append(calls, func(ctx context.Context) error { return r.unbind(ctx, c.Ref) })
+		case c.Ref.Kind == manifest.KindServiceBinding && len(keys) > 0:
+			calls = append(calls, func(ctx context.Context) error { return r.rebind(ctx, c.Ref, r.desired) })
+		case c.Ref != r.step.Ref || c.Op != diff.Remove || len(keys) != 2:
+		case keys[0] == "environment_variables":
+			env = append(env, keys[1])
+		case keys[0] == "sidecars":
+			calls = append(calls, func(ctx context.Context) error { return r.deleteSidecar(ctx, keys[1]) })
+		case keys[0] == "processes":
+			calls = append(calls, func(ctx context.Context) error { return r.scaleToZero(ctx, keys[1]) })
+		}
+	}
+	if len(env) > 0 {
+		calls = append(calls, func(ctx context.Context) error { return r.unsetEnv(ctx, env) })
+	}
+	return calls
+}
+
+// unsetEnv removes variables. A manifest with null would only empty them (observed).
+func (r *appRun) unsetEnv(ctx context.Context, names []string) error {
+	vars := map[string]*string{}
+	for _, n := range names {
+		vars[n] = nil
+	}
+	return r.do(ctx, "removing environment variables", http.MethodPatch, "/v3/apps/"+r.guid+"/environment_variables", map[string]any{"var": vars}, nil)
+}
+
+func (r *appRun) deleteSidecar(ctx context.Context, name string) error {
+	doing := "deleting the sidecar " + name
+	sidecars, _, err := ccv3.List[ccv3.Sidecar](ctx, r.d.client, "/v3/apps/"+r.guid+"/sidecars", nil)
+	if err != nil {
+		return r.fail(doing, err)
+	}
+	for _, s := range sidecars {
+		if s.Name == name {
+			return r.do(ctx, doing, http.MethodDelete, "/v3/sidecars/"+s.GUID, nil, nil)
+		}
+	}
+	return nil
+}
+
+// scaleToZero is as near to deleting a process type as the API comes.
+func (r *appRun) scaleToZero(ctx context.Context, process string) error {
+	body := ccv3.Body{ContentType: "application/json", Data: []byte(`{"instances":0}`), Repeatable: true}
+	return r.do(ctx, "scaling the process "+process+" to 0", http.MethodPost,
+		"/v3/apps/"+r.guid+"/processes/"+url.PathEscape(process)+"/actions/scale", body, nil)
+}
+
+// unbind deletes a service binding; the service instance stays.
+func (r *appRun) unbind(ctx context.Context, ref manifest.Ref) error {
+	name := r.instance(ref)
+	doing := "unbinding the service instance " + name
+	guid := r.data.ids[ref]
+	if guid == "" {
+		bindings, _, err := ccv3.List[ccv3.Binding](ctx, r.d.client, "/v3/service_credential_bindings", url.Values{
+			"app_guids": {r.guid}, "service_instance_names": {ccv3.Filter(name)}, "type": {"app"},
+		})
+		if err != nil || len(bindings) == 0 {
+			return r.fail(doing, err)
+		}
+		guid = bindings[0].GUID
+	}
+	var resp *ccv3.Response
+	err := r.write(ctx, func(ctx context.Context) (err error) {
+		resp, err = r.d.client.Do(ctx, http.MethodDelete, "/v3/service_credential_bindings/"+guid, nil, nil)
+		return err
+	})
+	switch {
+	case ccv3.IsNotFound(err):
+		return nil
+	case err != nil:
+		return r.fail(doing, err)
+	case resp.Location() != "": // a managed service: its broker is asked in a job
+		return r.fail(doing, r.d.client.Job(ctx, resp.Location()))
+	}
+	return nil
+}
+
+// rebind makes a binding anew under another name.
+func (r *appRun) rebind(ctx context.Context, ref manifest.Ref, source manifest.Set) error {
+	if err := r.unbind(ctx, ref); err != nil {
+		return err
+	}
+	delete(r.data.ids, ref) // that one is gone
+	m := newManifestRequest(r.step.Ref)
+	m.change(diff.Change{Ref: ref}, source)
+	return r.applyManifest(ctx, "binding the service instance "+r.instance(ref), m)
+}
+
+func (r *appRun) instance(ref manifest.Ref) string {
+	for _, set := range []manifest.Set{r.desired, r.data.set} {
+		if o := set.Get(ref); o != nil {
+			return instanceName(o)
+		}
+	}
+	return ref.Name()
+}
+
+// destination is one mapping of a route to the app.
+type destination struct {
+	route manifest.Ref
+	key   string
+}
+
+// unmapped are the destinations at this app that have to go.
+func (r *appRun) unmapped() []destination { return r.destinationsOf(diff.Remove, r.data.set) }
+
+// destinationsOf lists the destinations at this app that the step's changes of one kind concern; those of a
+// whole route are looked up in set.
+func (r *appRun) destinationsOf(op diff.Op, set manifest.Set) []destination {
+	var all []destination
+	for _, c := range r.step.Changes {
+		keys := manifest.SplitPointer(c.Path)
+		switch {
+		case c.Ref.Kind != manifest.KindRoute || c.Op != op:
+		case len(keys) == 2 && keys[0] == "destinations" && destinationApp(c.Ref, keys[1]) == r.step.Ref:
+			all = append(all, destination{c.Ref, keys[1]})
+		case len(keys) == 0 || len(keys) == 1 && keys[0] == "destinations":
+			if o := set.Get(c.Ref); o != nil {
+				for _, key := range slices.Sorted(maps.Keys(destinations(o))) {
+					if destinationApp(c.Ref, key) == r.step.Ref {
+						all = append(all, destination{c.Ref, key})
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+// detach unmaps what Git no longer declares. It comes after the rollout, because until then the way back leads
+// over the old routes. The routes themselves stay.
+func (r *appRun) detach(ctx context.Context) error { return r.unmap(ctx, r.unmapped()) }
+
+func (r *appRun) unmap(ctx context.Context, gone []destination) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	const doing = "unmapping routes"
+	routes, _, err := ccv3.List[ccv3.Route](ctx, r.d.client, "/v3/routes", url.Values{"app_guids": {r.guid}})
+	if err != nil {
+		return r.fail(doing, err)
+	}
+	for _, d := range gone {
+		_, process := splitDestination(d.key)
+		for _, route := range routes {
+			if !strings.EqualFold(route.URL, d.route.Name()) {
+				continue
+			}
+			for _, at := range route.Destinations {
+				if at.App.GUID != r.guid || at.App.Process != nil && at.App.Process.Type != process {
+					continue
+				}
+				if err := r.do(ctx, "unmapping "+route.URL, http.MethodDelete, "/v3/routes/"+route.GUID+"/destinations/"+at.GUID, nil, nil); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// portDestinations maps routes to ports and process types that a manifest cannot name. Inserting a destination
+// that exists is a no-op (observed).
+func (r *appRun) portDestinations(ctx context.Context) error {
+	for _, d := range r.destinationsOf(diff.Add, r.desired) {
+		spec, _ := destinations(r.desired.Get(d.route))[d.key].(map[string]any)
+		_, process := splitDestination(d.key)
+		if process == "web" && ordinaryPort(spec) {
+			continue // the manifest did it
+		}
+		doing := "mapping " + d.route.Name() + " to the process " + process
+		guid, err := r.routeGUID(ctx, doing, d.route)
+		if err != nil {
+			return err
+		}
+		at := map[string]any{"app": map[string]any{"guid": r.guid, "process": map[string]any{"type": process}}}
+		for _, k := range []string{"port", "protocol"} {
+			if v := spec[k]; v != nil {
+				at[k] = v
+			}
+		}
+		if err := r.once(ctx, doing, func(ctx context.Context) error {
+			_, err := r.d.client.Do(ctx, http.MethodPost, "/v3/routes/"+guid+"/destinations", map[string]any{"destinations": []any{at}}, nil)
+			return err
+		}, nil); err != nil {
+			return err
+		}
+		r.changed = true
+	}
+	return nil
+}
+
+func (r *appRun) routeGUID(ctx context.Context, doing string, ref manifest.Ref) (string, error) {
+	if guid := r.data.ids[ref]; guid != "" {
+		return guid, nil
+	}
+	routes, _, err := ccv3.List[ccv3.Route](ctx, r.d.client, "/v3/routes", url.Values{"space_guids": {r.data.space}})
+	if err != nil {
+		return "", r.fail(doing, err)
+	}
+	for _, route := range routes {
+		if strings.EqualFold(route.URL, ref.Name()) {
+			return route.GUID, nil
+		}
+	}
+	return "", &platform.Error{
+		Class: platform.Missing, Ref: ref, Doing: doing, Message: "there is no such route in the space",
+		Hint: "create it first (cf create-route)",
+	}
+}
+
+// applyRoute changes the options of a route that no app's step changes.
+func (d *Driver) applyRoute(ctx context.Context, s *platform.Step, data *routeData) error {
+	if err := impossible(s); err != nil {
+		return err
+	}
+	options := map[string]any{}
+	for _, c := range s.Changes {
+		switch keys := manifest.SplitPointer(c.Path); {
+		case len(keys) == 2 && keys[0] == "options":
+			options[keys[1]] = c.Value // nil removes the option
+		case len(keys) == 1 && keys[0] == "options":
+			if all, ok := c.Value.(map[string]any); ok {
+				maps.Copy(options, all)
+			}
+		}
+	}
+	if len(options) == 0 {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	writing, release := finishing(ctx)
+	defer release()
+	_, err := d.client.Do(writing, http.MethodPatch, "/v3/routes/"+data.guid, map[string]any{"options": options}, nil)
+	return failure(s, "changing the options of the route", err)
+}

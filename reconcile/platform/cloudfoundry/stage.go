@@ -1,0 +1,412 @@
+package cloudfoundry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fettle-gitops/fettle/manifest"
+	"github.com/fettle-gitops/fettle/reconcile/platform"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/bits"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
+)
+
+// longestStaging is more than the controller's own limit, which is 15 minutes unless configured otherwise.
+const longestStaging = 30 * time.Minute
+
+// stage sees to it that there is a droplet of the declared code, made with the declared lifecycle. Whatever exists
+// already, from an earlier commit or a killed run, is used and not made again.
+func (r *appRun) stage(ctx context.Context) error {
+	if !r.wantsCode() {
+		return nil
+	}
+	pkg, known, err := r.packageFor(ctx)
+	if err != nil || pkg == "" {
+		return err
+	}
+	var build *ccv3.Build
+	if known {
+		if build, err = r.reusableBuild(ctx, pkg); err != nil {
+			return err
+		}
+	}
+	if build == nil {
+		if build, err = r.build(ctx, pkg); err != nil {
+			return err
+		}
+	}
+	if err := r.awaitBuild(ctx, build); err != nil {
+		return r.staged(ctx, err)
+	}
+	r.droplet = build.Droplet.GUID
+	return nil
+}
+
+// packageFor finds or makes the package. known means that builds of it may exist.
+func (r *appRun) packageFor(ctx context.Context) (guid string, known bool, err error) {
+	spec, _ := r.app.Spec["package"].(map[string]any)
+	image, _ := spec["image"].(string)
+	digest, _ := spec["digest"].(string)
+	switch {
+	case image != "":
+		return r.dockerPackage(ctx, spec)
+	case digest != "":
+		return r.bitsPackage(ctx, digest)
+	}
+	// Only the lifecycle is declared: what runs now is staged again.
+	var droplet ccv3.Droplet
+	switch err := r.get(ctx, "looking for the code that runs now", "/v3/apps/"+r.guid+"/droplets/current", &droplet); {
+	case ccv3.IsNotFound(err):
+		return "", false, nil // nothing was ever deployed, so nothing can be staged
+	case err != nil:
+		return "", false, err
+	}
+	return droplet.Links["package"].GUID(), true, nil
+}
+
+// packages lists the app's packages, newest first.
+func (r *appRun) packages(ctx context.Context) ([]ccv3.Package, error) {
+	all, _, err := ccv3.List[ccv3.Package](ctx, r.d.client, "/v3/packages", url.Values{"app_guids": {r.guid}, "order_by": {"-created_at"}})
+	return all, err
+}
+
+func (r *appRun) dockerPackage(ctx context.Context, spec map[string]any) (guid string, known bool, err error) {
+	image, _ := spec["image"].(string)
+	username, _ := spec["username"].(string)
+	find := func(ctx context.Context) (bool, error) {
+		all, err := r.packages(ctx)
+		for _, p := range all {
+			user := ""
+			if p.Data.Username != nil {
+				user = *p.Data.Username
+			}
+			if p.Type == "docker" && p.State == "READY" && p.Data.Image == image && user == username {
+				guid = p.GUID
+				return true, nil
+			}
+		}
+		return false, err
+	}
+	if r.live != nil {
+		if known, err = find(ctx); err != nil || known {
+			return guid, known, r.fail("looking for the package", err)
+		}
+	}
+	data := map[string]any{"image": image}
+	if username != "" {
+		data["username"], data["password"] = username, r.app.Inputs["docker_password"]
+	}
+	var made ccv3.Package
+	err = r.once(ctx, "creating the package", func(ctx context.Context) error {
+		_, err := r.d.client.Do(ctx, http.MethodPost, "/v3/packages", r.belonging(map[string]any{"type": "docker", "data": data}), &made)
+		return err
+	}, find)
+	if guid == "" {
+		guid = made.GUID
+	}
+	return guid, false, err
+}
+
+// bitsPackage finds the package with the digest, complete or half-made, or makes it; and uploads the files unless
+// the platform has them.
+func (r *appRun) bitsPackage(ctx context.Context, digest string) (guid string, known bool, err error) {
+	var pkg ccv3.Package
+	find := func(ctx context.Context) (bool, error) {
+		all, err := r.packages(ctx)
+		rank := map[string]int{"READY": 3, "PROCESSING_UPLOAD": 2, "AWAITING_UPLOAD": 1}
+		for _, p := range all {
+			if p.Metadata.Annotation(digestAnnotation) == digest && rank[p.State] > rank[pkg.State] {
+				pkg = p
+			}
+		}
+		return pkg.GUID != "", err
+	}
+	if r.live != nil {
+		if known, err = find(ctx); err != nil {
+			return "", false, r.fail("looking for the package", err)
+		}
+	}
+	if !known {
+		body := r.belonging(map[string]any{"type": "bits"})
+		r.note(body, map[string]string{digestAnnotation: digest})
+		if err := r.once(ctx, "creating the package", func(ctx context.Context) error {
+			_, err := r.d.client.Do(ctx, http.MethodPost, "/v3/packages", body, &pkg)
+			return err
+		}, find); err != nil {
+			return "", false, err
+		}
+	}
+	known = known && pkg.State == "READY"
+	if pkg.State == "AWAITING_UPLOAD" {
+		if err := r.upload(ctx, &pkg); err != nil {
+			return "", false, err
+		}
+	}
+	return pkg.GUID, known, r.awaitPackage(ctx, &pkg)
+}
+
+// upload streams the files into the package.
+func (r *appRun) upload(ctx context.Context, pkg *ccv3.Package) error {
+	const doing = "uploading the app's files"
+	path, _ := r.app.Inputs["path"].(string)
+	if r.opts.Files == nil {
+		return &platform.Error{
+			Class: platform.Invalid, Ref: r.step.Ref, Origin: r.app.FieldOrigin("/package"), Doing: doing,
+			Message: fmt.Sprintf("its path is %s, and no files were given", path),
+		}
+	}
+	files, err := bits.Open(r.opts.Files, path)
+	if err != nil {
+		return codeError(r.app, err)
+	}
+	r.say(fmt.Sprintf("uploading %d %s, %s", files.Len(), plural(files.Len(), "file", "files"), size(files.Size())))
+	guid := pkg.GUID
+	post := func(ctx context.Context) error {
+		return r.d.client.Upload(ctx, "/v3/packages/"+guid+"/upload", "bits", "application.zip",
+			func(w io.Writer) error { return files.WriteZip(ctx, w) }, nil, pkg)
+	}
+	p := newPace(r.d)
+	for attempt := 1; ; attempt++ {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		// Not finished when told to stop: it may take long, and the next run uploads into the same package.
+		err := post(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || attempt == attempts || !ccv3.MayHaveHappened(err) && !ccv3.HasStatus(err, http.StatusBadRequest) {
+			return r.fail(doing, err)
+		}
+		// Cut in the middle, or cut at the end and complete (then a second upload is 400 150004).
+		if err := p.wait(ctx); err != nil {
+			return err
+		}
+		if lookErr := r.get(ctx, doing, "/v3/packages/"+guid, pkg); lookErr != nil {
+			return lookErr
+		}
+		if pkg.State != "AWAITING_UPLOAD" {
+			return nil
+		}
+		if !ccv3.MayHaveHappened(err) {
+			return r.fail(doing, err)
+		}
+	}
+}
+
+// awaitPackage waits until the platform has worked through the upload.
+func (r *appRun) awaitPackage(ctx context.Context, pkg *ccv3.Package) error {
+	const doing = "waiting for the platform to process the upload"
+	ctx, cancel := context.WithTimeoutCause(ctx, longestStaging, fmt.Errorf("it took longer than %s", longestStaging))
+	defer cancel()
+	p := newPace(r.d)
+	for {
+		switch pkg.State {
+		case "READY":
+			return nil
+		case "FAILED", "EXPIRED":
+			why := "the package is " + pkg.State
+			if pkg.Data.Error != nil {
+				why = *pkg.Data.Error
+			}
+			return &platform.Error{
+				Class: platform.Staging, Ref: r.step.Ref, Origin: r.app.FieldOrigin("/package"), Doing: doing,
+				Message: why, Hint: "apply again: the files are then uploaded anew",
+			}
+		}
+		if err := p.wait(ctx); err != nil {
+			return r.fail(doing, err)
+		}
+		if err := r.get(ctx, doing, "/v3/packages/"+pkg.GUID, pkg); err != nil {
+			return err
+		}
+	}
+}
+
+// lifecycle is what a build of the app uses now: what is declared, and for the rest what the app had.
+func (r *appRun) lifecycle() (buildpacks []any, stack string, packsKnown bool) {
+	for _, o := range []*manifest.Object{r.live, r.app} {
+		if o == nil {
+			continue
+		}
+		l, _ := o.Spec["lifecycle"].(map[string]any)
+		if b, ok := l["buildpacks"]; ok {
+			buildpacks, _ = b.([]any)
+			packsKnown = true
+		}
+		if s, ok := l["stack"].(string); ok && s != "" {
+			stack = s
+		}
+	}
+	return buildpacks, stack, packsKnown
+}
+
+// reusableBuild finds a build of the package with the same lifecycle that has a droplet, or will have one. A
+// build that failed is not tried again for the same commit by itself; asked for again, it is.
+func (r *appRun) reusableBuild(ctx context.Context, pkg string) (*ccv3.Build, error) {
+	builds, _, err := ccv3.List[ccv3.Build](ctx, r.d.client, "/v3/builds", url.Values{"package_guids": {pkg}, "order_by": {"-created_at"}})
+	if err != nil {
+		return nil, r.fail("looking for a droplet of the same code", err)
+	}
+	buildpacks, stack, packsKnown := r.lifecycle()
+	for _, b := range builds {
+		same := slices.EqualFunc(b.Lifecycle.Data.Buildpacks, buildpacks, func(x string, y any) bool { return x == y })
+		if b.Lifecycle.Type != "docker" && (packsKnown && !same || stack != "" && stack != b.Lifecycle.Data.Stack) {
+			continue
+		}
+		switch b.State {
+		case "STAGING":
+			return &b, nil
+		case "STAGED":
+			if b.Droplet == nil {
+				continue
+			}
+			var d ccv3.Droplet
+			err := r.get(ctx, "looking at the droplet", "/v3/droplets/"+b.Droplet.GUID, &d)
+			if ccv3.IsNotFound(err) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			if d.State == "STAGED" { // not EXPIRED
+				return &b, nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+// build starts a build. An app has one at a time: another one is waited for.
+func (r *appRun) build(ctx context.Context, pkg string) (*ccv3.Build, error) {
+	const doing = "staging"
+	var b ccv3.Build
+	body := map[string]any{"package": map[string]any{"guid": pkg}}
+	r.note(body, nil)
+	staging := func(ctx context.Context, query url.Values) (bool, error) {
+		query.Set("states", "STAGING")
+		found, _, err := ccv3.List[ccv3.Build](ctx, r.d.client, "/v3/builds", query)
+		if len(found) > 0 {
+			b = found[0]
+		}
+		return len(found) > 0, err
+	}
+	ours := func(ctx context.Context) (bool, error) { return staging(ctx, url.Values{"package_guids": {pkg}}) }
+	for attempt := 1; ; attempt++ {
+		err := r.once(ctx, doing, func(ctx context.Context) error {
+			_, err := r.d.client.Do(ctx, http.MethodPost, "/v3/builds", body, &b)
+			return err
+		}, ours)
+		if err == nil {
+			return &b, nil
+		}
+		if !ccv3.Is(err, "CF-StagingInProgress") || attempt == attempts {
+			return nil, err
+		}
+		// 170017: one build per app at a time.
+		found, lookErr := staging(ctx, url.Values{"app_guids": {r.guid}})
+		if lookErr != nil {
+			return nil, r.fail(doing, lookErr)
+		}
+		if found && b.Package.GUID == pkg {
+			return &b, nil
+		}
+		if found {
+			r.say("waiting for another build of the app")
+			_ = r.awaitBuild(ctx, &b) // how it ends is not our business
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+		}
+	}
+}
+
+// awaitBuild waits for the droplet.
+func (r *appRun) awaitBuild(ctx context.Context, b *ccv3.Build) error {
+	const doing = "staging"
+	ctx, cancel := context.WithTimeoutCause(ctx, longestStaging, fmt.Errorf("staging did not end within %s", longestStaging))
+	defer cancel()
+	began := time.Now()
+	p := newPace(r.d)
+	for {
+		switch {
+		case b.State == "STAGED" && b.Droplet != nil && b.Droplet.GUID != "":
+			return nil
+		case b.State == "FAILED":
+			return r.buildFailed(b)
+		}
+		r.say(fmt.Sprintf("staging, %d s", int(time.Since(began).Seconds())))
+		if err := p.wait(ctx); err != nil {
+			return r.fail(doing, err)
+		}
+		if err := r.get(ctx, doing, "/v3/builds/"+b.GUID, b); err != nil {
+			return err
+		}
+	}
+}
+
+// buildFailed says why, in the controller's words ("NoAppDetectedError - An app was not …"), and what helps.
+func (r *appRun) buildFailed(b *ccv3.Build) error {
+	why := "the platform does not say why"
+	if b.Error != nil && *b.Error != "" {
+		why = *b.Error
+	}
+	e := &platform.Error{
+		Class: platform.Staging, Ref: r.step.Ref, Origin: r.app.FieldOrigin("/package"), Doing: "staging", Message: why,
+		Hint: fmt.Sprintf("see the staging log: cf logs %s --recent", r.step.Ref.Name()),
+	}
+	id, _, _ := strings.Cut(why, " ")
+	switch id {
+	case "NoAppDetectedError":
+		e.Hint = "no buildpack recognises the files: declare `buildpacks`, and check that `path` is the folder of the app's code"
+	case "BuildpackCompileFailed", "BuildpackReleaseFailed":
+		e.Hint = fmt.Sprintf("the buildpack stopped; its output says why: cf logs %s --recent", r.step.Ref.Name())
+	case "InsufficientResources", "NoCompatibleCell", "CellCommunicationError", "StagerError", "StagingTimeExpired":
+		// The platform's trouble, not the code's: trying again may help.
+		e.Class, e.Hint = platform.Unavailable, "the platform could not stage; apply again later"
+	}
+	return e
+}
+
+// belonging adds the relationship to the app.
+func (r *appRun) belonging(body map[string]any) map[string]any {
+	body["relationships"] = map[string]any{"app": ccv3.To(r.guid)}
+	return body
+}
+
+// note adds annotations, among them the revision that the app is made from.
+func (r *appRun) note(body map[string]any, annotations map[string]string) {
+	all := map[string]string{}
+	for k, v := range annotations {
+		all[k] = v
+	}
+	if r.opts.Revision != "" {
+		all[revisionAnnotation] = r.opts.Revision
+	}
+	if len(all) > 0 {
+		body["metadata"] = map[string]any{"annotations": all}
+	}
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+// size in the unit that people would use.
+func size(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%d KB", (n+512)>>10)
+	}
+	return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
+}
