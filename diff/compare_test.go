@@ -286,6 +286,13 @@ func TestCompareResources(t *testing.T) {
 			want:    []string{"unmanaged service_instance acme/dev/db", "unmanaged app acme/dev/other"},
 		},
 		{
+			name: "what a declaration refers to is not a leftover",
+			desired: []*manifest.Object{
+				{Ref: binding, Spec: tree{"app": "web"}, Requires: []manifest.Ref{{Kind: manifest.KindServiceInstance, Path: "acme/dev/db"}}},
+			},
+			live: []*manifest.Object{{Ref: binding, Spec: tree{"app": "web"}}, {Ref: manifest.Ref{Kind: manifest.KindServiceInstance, Path: "acme/dev/db"}}},
+		},
+		{
 			name:    "a binding goes if Fettle made it",
 			desired: []*manifest.Object{{Ref: web}},
 			live:    []*manifest.Object{{Ref: web}, {Ref: binding, Spec: tree{"app": "web"}}, {Ref: web.Child(manifest.KindServiceBinding, "web/by-hand")}},

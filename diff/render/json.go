@@ -1,8 +1,12 @@
 package render
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
+	"strings"
+	"unicode/utf16"
 
 	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/manifest"
@@ -108,9 +112,26 @@ func values(c diff.Change) (was, value *any) {
 	return was, value
 }
 
+// writeJSON leaves &, < and > readable, and spells out what a terminal would obey: encoding/json does so only
+// for the control characters below U+0020.
 func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	var out strings.Builder
+	for _, r := range b.String() {
+		if r != '\n' && invisible(r) { // only ever inside of a string
+			for _, unit := range utf16.Encode([]rune{r}) {
+				fmt.Fprintf(&out, `\u%04x`, unit)
+			}
+			continue
+		}
+		out.WriteRune(r)
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
 }

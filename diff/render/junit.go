@@ -120,7 +120,7 @@ func sentence(c diff.Change) string {
 
 // details are what a report shows when somebody opens the change.
 func details(c diff.Change) string {
-	return strings.Join([]string{visible(c.Ref.String()), sentence(c), note(c)}, "\n")
+	return strings.TrimSpace(visible(c.Ref.String()+" "+c.Path) + "\n" + note(c))
 }
 
 // cut keeps a value short enough for a line of a report.
