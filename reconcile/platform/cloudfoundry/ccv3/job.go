@@ -22,6 +22,10 @@ func (c *Client) Job(ctx context.Context, location string) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, longestJob, fmt.Errorf("the job did not end within %s", longestJob))
 	defer cancel()
+	target, err := c.resolve(location)
+	if err != nil {
+		return err
+	}
 	pauses := growing(firstPoll, longestPoll)
 	for {
 		var job struct {
@@ -44,14 +48,14 @@ func (c *Client) Job(ctx context.Context, location string) error {
 				return nil
 			}
 			scrub(job.Errors)
-			e := &Error{Method: http.MethodGet, URL: withoutQuery(location), Status: http.StatusOK, Errors: job.Errors}
+			e := &Error{Method: http.MethodGet, URL: target.Path, Status: http.StatusOK, Errors: job.Errors}
 			if len(e.Errors) == 0 {
 				e.Err = fmt.Errorf("the job %s failed without saying why", job.Operation)
 			}
 			return e
 		}
 		if sleep(ctx, pauses.NextBackOff()) != nil {
-			return &Error{Method: http.MethodGet, URL: withoutQuery(location), Err: context.Cause(ctx)}
+			return &Error{Method: http.MethodGet, URL: target.Path, Err: context.Cause(ctx)}
 		}
 	}
 }
