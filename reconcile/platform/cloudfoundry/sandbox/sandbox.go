@@ -3,6 +3,7 @@ package sandbox
 import (
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,7 +92,7 @@ func New(o Options) *Sandbox {
 		Start: or(o.Start, 800*time.Millisecond), Step: or(o.Step, 300*time.Millisecond), Task: or(o.Task, time.Second),
 	}, w)
 	u.Bind(s.cc)
-	for _, register := range areas {
+	for _, register := range append(slices.Clone(areas), platformAreas...) {
 		register(s.cc)
 	}
 	s.seed(o)
@@ -116,6 +117,7 @@ func (s *Sandbox) seed(o Options) {
 			uaa.AddClient(tx, c.Name, c.Secret, []string{"client_credentials"}, c.Scopes)
 		}
 		quotas.Seed(tx)
+		seedPlatform(tx)
 		settings.Seed(tx, or(o.Stack, "cflinuxfs4"))
 		tx.W.Domains.Insert(&world.Domain{Base: tx.W.Base(), Name: or(o.SharedDomain, "apps.sandbox.test")})
 		tx.W.Domains.Insert(&world.Domain{Base: tx.W.Base(), Name: or(o.InternalDomain, "apps.internal"), Internal: true})

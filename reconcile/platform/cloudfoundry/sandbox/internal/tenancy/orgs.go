@@ -39,6 +39,12 @@ func listOrgs(q *cc.Req) (*cc.Reply, error) {
 	return orgs.Answer(q, q.W.Orgs.All(), func(o *world.Org) bool { return sees.Org(o.GUID) })
 }
 
+// AnswerOrgs lists some of the organizations that the caller sees, under a path of another area.
+func AnswerOrgs(q *cc.Req, keep func(*world.Org) bool) (*cc.Reply, error) {
+	sees := q.Sees()
+	return orgs.Answer(q, q.W.Orgs.All(), func(o *world.Org) bool { return sees.Org(o.GUID) && keep(o) })
+}
+
 // PresentOrg shows an organization.
 func PresentOrg(q *cc.Req, o *world.Org) tree.Obj {
 	self := "/v3/organizations/" + o.GUID

@@ -19,19 +19,22 @@ type World struct {
 	// Now is the moment up to which time has been advanced. It is written under the write lock only.
 	Now time.Time `json:"now"`
 
-	Orgs        *Table[*Org]        `json:"organizations"`
-	Spaces      *Table[*Space]      `json:"spaces"`
-	Domains     *Table[*Domain]     `json:"domains"`
-	Users       *Table[*User]       `json:"users"`
-	Roles       *Table[*Role]       `json:"roles"`
-	OrgQuotas   *Table[*OrgQuota]   `json:"organization_quotas"`
-	SpaceQuotas *Table[*SpaceQuota] `json:"space_quotas"`
-	Stacks      *Table[*Stack]      `json:"stacks"`
-	Flags       *Table[*Flag]       `json:"feature_flags"`
-	EnvGroups   *Table[*EnvGroup]   `json:"environment_variable_groups"`
-	Jobs        *Table[*Job]        `json:"jobs"`
-	AuditEvents *Table[*AuditEvent] `json:"audit_events"`
-	Clients     *Table[*Client]     `json:"clients"`
+	Orgs              *Table[*Org]              `json:"organizations"`
+	Spaces            *Table[*Space]            `json:"spaces"`
+	Domains           *Table[*Domain]           `json:"domains"`
+	Users             *Table[*User]             `json:"users"`
+	Roles             *Table[*Role]             `json:"roles"`
+	OrgQuotas         *Table[*OrgQuota]         `json:"organization_quotas"`
+	SpaceQuotas       *Table[*SpaceQuota]       `json:"space_quotas"`
+	Stacks            *Table[*Stack]            `json:"stacks"`
+	SecurityGroups    *Table[*SecurityGroup]    `json:"security_groups"`
+	IsolationSegments *Table[*IsolationSegment] `json:"isolation_segments"`
+	RoutePolicies     *Table[*RoutePolicy]      `json:"route_policies"`
+	Flags             *Table[*Flag]             `json:"feature_flags"`
+	EnvGroups         *Table[*EnvGroup]         `json:"environment_variable_groups"`
+	Jobs              *Table[*Job]              `json:"jobs"`
+	AuditEvents       *Table[*AuditEvent]       `json:"audit_events"`
+	Clients           *Table[*Client]           `json:"clients"`
 
 	Apps         *Table[*App]         `json:"apps"`
 	Processes    *Table[*Process]     `json:"processes"`
@@ -70,10 +73,13 @@ func New() *World {
 		SpaceQuotas: NewTable(map[string]func(*SpaceQuota) string{
 			"org": func(q *SpaceQuota) string { return q.Org },
 		}),
-		Stacks:    NewTable[*Stack](nil),
-		Flags:     NewTable[*Flag](nil),
-		EnvGroups: NewTable[*EnvGroup](nil),
-		Jobs:      NewTable[*Job](nil),
+		Stacks:            NewTable[*Stack](nil),
+		SecurityGroups:    NewTable[*SecurityGroup](nil),
+		IsolationSegments: NewTable[*IsolationSegment](nil),
+		RoutePolicies:     NewTable(map[string]func(*RoutePolicy) string{"route": func(p *RoutePolicy) string { return p.Route }}),
+		Flags:             NewTable[*Flag](nil),
+		EnvGroups:         NewTable[*EnvGroup](nil),
+		Jobs:              NewTable[*Job](nil),
 		AuditEvents: NewTable(map[string]func(*AuditEvent) string{
 			"target": func(e *AuditEvent) string { return e.Target.GUID },
 		}),

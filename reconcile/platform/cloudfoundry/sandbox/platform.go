@@ -1,0 +1,19 @@
+package sandbox
+
+import (
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/isolation"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/secgroups"
+)
+
+// platformAreas are those parts of the API that are about the platform rather than about apps.
+var platformAreas = []func(*cc.Server){
+	isolation.Register,
+	secgroups.Register,
+}
+
+// seedPlatform fills a new world with what a platform comes with.
+func seedPlatform(tx *cc.Tx) {
+	isolation.Seed(tx)
+	secgroups.Seed(tx)
+}
