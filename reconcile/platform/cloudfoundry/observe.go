@@ -16,9 +16,6 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
 )
 
-// rolloutPending is the value of "rollout" for a change that waits for a restart; the others are in rollout.go.
-const rolloutPending = "pending restart"
-
 // readings is what the controller said, before it is brought into canonical form.
 type readings struct {
 	places      []place
