@@ -87,9 +87,7 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 		if token := t.current(); token != "" { // another flight landed just before
 			return token, nil
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.c.cfg.Timeout)
-		defer cancel()
-		return t.fetch(ctx)
+		return t.fetch(context.WithoutCancel(ctx)) // each attempt has its time limit, and their number is bounded
 	})
 	select {
 	case r := <-got:
