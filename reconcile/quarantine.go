@@ -1,0 +1,99 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/fettle-gitops/fettle/manifest"
+	"github.com/fettle-gitops/fettle/reconcile/history"
+	"github.com/fettle-gitops/fettle/reconcile/platform"
+)
+
+// withoutQuarantined takes the steps out of the plan whose declaration is known to be bad, and lifts the
+// quarantine of those for which Git declares something else by now.
+func (r *Reconciler) withoutQuarantined(ctx context.Context, run *Run) (platform.Plan, error) {
+	if r.History == nil {
+		return run.Plan, nil
+	}
+	held, err := r.History.Quarantined(ctx, run.Target.Name)
+	if err != nil {
+		return platform.Plan{}, fmt.Errorf("history: %w", err)
+	}
+	byRef := map[manifest.Ref]history.Quarantine{}
+	for _, q := range held {
+		byRef[q.Ref] = q
+	}
+	plan := run.Plan
+	plan.Steps = nil
+	stopped := map[string]bool{}
+	for _, s := range run.Plan.Steps {
+		q, ok := byRef[s.Ref]
+		switch {
+		case ok && q.Digest == r.stepDigest(s):
+			run.Held = append(run.Held, q)
+			stopped[s.ID] = true
+			continue
+		case ok:
+			if err := r.History.Release(ctx, run.Target.Name, s.Ref); err != nil {
+				return platform.Plan{}, fmt.Errorf("history: %w", err)
+			}
+		}
+		plan.Steps = append(plan.Steps, s)
+	}
+	// What needs a step that is held back cannot go on either.
+	kept := plan.Steps[:0]
+	for _, s := range plan.Steps {
+		wait := false
+		for _, id := range s.Requires {
+			wait = wait || stopped[id]
+		}
+		if wait {
+			stopped[s.ID] = true
+			continue
+		}
+		kept = append(kept, s)
+	}
+	plan.Steps = kept
+	return plan, nil
+}
+
+func (r *Reconciler) quarantine(ctx context.Context, run *Run, s platform.StepResult) error {
+	for _, step := range run.Plan.Steps {
+		if step.ID != s.Step {
+			continue
+		}
+		q := history.Quarantine{
+			Target: run.Target.Name, Ref: s.Ref, Digest: r.stepDigest(step), Revision: run.Snapshot.Revision,
+			Since: r.now(), Run: run.Record.ID,
+		}
+		if s.Err != nil {
+			q.Reason = s.Err.Error()
+		}
+		if err := r.History.Quarantine(ctx, q); err != nil {
+			return fmt.Errorf("history: %w", err)
+		}
+		r.log().Error("quarantined", "target", run.Target.Name, "run", run.Record.ID, "resource", s.Ref.String(), "revision", Short(run.Snapshot.Revision))
+	}
+	return nil
+}
+
+// stepDigest identifies what a step declares, whatever live state looks like.
+func (r *Reconciler) stepDigest(s platform.Step) string {
+	all := map[string]any{}
+	for _, o := range s.Desired.Objects() {
+		all[o.Ref.String()] = o.Spec
+	}
+	return r.digest(all)
+}
+
+func heldText(held []history.Quarantine) string {
+	var b strings.Builder
+	for i, q := range held {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		fmt.Fprintf(&b, "%s is quarantined since %s (revision %s): %s", q.Ref, q.Since.UTC().Format("2006-01-02 15:04 MST"), Short(q.Revision), q.Reason)
+	}
+	return b.String()
+}
