@@ -30,8 +30,8 @@ const (
 func newHTTPClient(o *Options) (*http.Client, error) {
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: min(o.Timeout, 30*time.Second)}).DialContext,
-		TLSHandshakeTimeout: min(o.Timeout, 15*time.Second),
+		DialContext:         (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout: 15 * time.Second,
 		ForceAttemptHTTP2:   true,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
 	}

@@ -1,6 +1,7 @@
 package gittest
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -17,11 +18,15 @@ import (
 
 // receive takes one push: objects first, then each reference that still is where the client saw it.
 func (s *Server) receive(st storage.Storer, in io.Reader, out io.Writer) error {
+	buffered := bufio.NewReader(in)
+	in = buffered
+	// A client with nothing to push says so with a flush. So does git before a large push over HTTP, to
+	// learn whether it may (remote-curl.c, probe_rpc).
+	if start, err := buffered.Peek(4); err != nil || string(start) == "0000" {
+		return nil
+	}
 	req := packp.NewReferenceUpdateRequest()
 	if err := req.Decode(in); err != nil {
-		if errors.Is(err, packp.ErrEmpty) || errors.Is(err, packp.ErrEmptyCommands) {
-			return nil // a client that had nothing to push
-		}
 		return err
 	}
 	report := packp.NewReportStatus()

@@ -129,7 +129,10 @@ func (s *Server) upload(st storage.Storer, in io.Reader, out io.Writer, stateles
 	if req.sideband {
 		w = sideband.NewMuxer(sideband.Sideband64k, out)
 	}
-	const window = 10 // what git uses: clients are to meet deltas
+	window := uint(10) // what git uses: clients are to meet deltas
+	if len(objects) > 1000 {
+		window = 0 // finding them takes go-git seconds
+	}
 	if _, err := packfile.NewEncoder(w, st, false).Encode(objects, window); err != nil {
 		return err
 	}
