@@ -60,7 +60,7 @@ var reasons = []struct {
 	{regexp.MustCompile(`Service instance '([^']+)' not found`), func(s *platform.Step, e *platform.Error, found []string) {
 		e.Class = platform.Missing
 		e.Origin = originOf(s, manifest.KindServiceBinding, s.Ref.Name()+"/"+found[0], e.Origin)
-		e.Hint = fmt.Sprintf("create it in space %s (cf create-service or cf create-user-provided-service), or correct the name; `cf services` lists what exists", s.Ref.Space())
+		e.Hint = createInstance
 	}},
 	{regexp.MustCompile(`[Ss]tack must be an existing stack|Stack '[^']*' does not exist`), func(s *platform.Step, e *platform.Error, _ []string) {
 		e.Origin = fieldOf(s, "/lifecycle/stack", e.Origin)

@@ -68,6 +68,9 @@ func (p *planner) place(c diff.Change) {
 }
 
 func (p *planner) add(ref manifest.Ref, c diff.Change) {
+	if ref.Kind == manifest.KindApp && p.in.Live.Live.Get(ref) == nil && c.Impact != diff.ImpactImpossible {
+		c.Impact = diff.ImpactInPlace // nobody uses an app that does not exist yet
+	}
 	s := p.steps[ref]
 	if s == nil {
 		s = &platform.Step{ID: ref.String(), Ref: ref}
@@ -132,7 +135,7 @@ func (p *planner) finish() platform.Plan {
 		s := &plan.Steps[i]
 		slices.SortStableFunc(s.Changes, diff.Change.Compare)
 		s.Requires = p.requires(s)
-		plan.Problems = append(plan.Problems, problems(s)...)
+		plan.Problems = append(append(plan.Problems, problems(s)...), p.missing(s)...)
 	}
 	return plan
 }
@@ -207,17 +210,43 @@ func (p *planner) requires(s *platform.Step) []string {
 	return ids
 }
 
+// missing finds the service instances that a step needs and that do not exist. The observation lists those of a
+// space whenever a binding is declared there.
+func (p *planner) missing(s *platform.Step) []platform.Problem {
+	var found []platform.Problem
+	for _, c := range s.Changes {
+		o := s.Desired.Get(c.Ref)
+		if c.Ref.Kind != manifest.KindServiceBinding || c.Op != diff.Add || c.Path != "" || o == nil {
+			continue
+		}
+		instance := c.Ref.Child(manifest.KindServiceInstance, instanceName(o))
+		if p.in.Live.IDs[instance] == "" && p.steps[instance] == nil {
+			found = append(found, platform.Problem{
+				Step: s.ID, Message: fmt.Sprintf("%sthere is no service instance %s in space %s", at(c.Origin), instance.Name(), instance.Space()),
+				Hint: createInstance,
+			})
+		}
+	}
+	return found
+}
+
+// createInstance is what to do about a missing service instance.
+const createInstance = "create it (cf create-service or cf create-user-provided-service), or correct the name; `cf services` lists what exists"
+
+func at(o manifest.Origin) string {
+	if o.IsZero() {
+		return ""
+	}
+	return o.String() + ": "
+}
+
 // problems are the changes that the API cannot make, known without trying.
 func problems(s *platform.Step) []platform.Problem {
 	var found []platform.Problem
 	for _, c := range s.Changes {
 		if c.Impact == diff.ImpactImpossible {
 			what, next, _ := strings.Cut(c.Reason, "; ")
-			at := ""
-			if !c.Origin.IsZero() {
-				at = c.Origin.String() + ": "
-			}
-			found = append(found, platform.Problem{Step: s.ID, Message: fmt.Sprintf("%s%s: %s", at, c.Ref, what), Hint: next})
+			found = append(found, platform.Problem{Step: s.ID, Message: at(c.Origin) + what, Hint: next})
 		}
 	}
 	return found
