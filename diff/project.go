@@ -136,10 +136,10 @@ func (p *projection) ownsBelow(pointer string) bool {
 func (p *projection) ownedUnreadable() {
 	for hidden, why := range p.live.Unobservable {
 		for at, owner := range p.desired.Ownership {
-			if at != hidden && !strings.HasPrefix(at, hidden+"/") || !(owner == manifest.Exact || owner == manifest.ThreeWay && p.appliedBelow(at)) {
-				continue
-			}
-			if !slices.ContainsFunc(p.unobserved, func(u Unobserved) bool { return u.Path == hidden }) {
+			concerned := owner == manifest.Exact || owner == manifest.ThreeWay && p.appliedBelow(at)
+			covered := at == hidden || strings.HasPrefix(at, hidden+"/")
+			said := slices.ContainsFunc(p.unobserved, func(u Unobserved) bool { return u.Path == hidden })
+			if concerned && covered && !said {
 				p.unreadable(hidden, why)
 			}
 		}

@@ -278,7 +278,7 @@ func underscores(s string) string {
 	}
 	var b strings.Builder
 	for i := range len(s) {
-		if s[i] == '_' && !(word(i-1) && word(i+1)) {
+		if inside := word(i-1) && word(i+1); s[i] == '_' && !inside {
 			b.WriteString("&#95;")
 			continue
 		}
