@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -51,7 +52,13 @@ func (c *schemaCheck) validate(doc *yaml.Node, schema *jsonschema.Schema) Proble
 	default:
 		c.add(doc, "", "schema", err.Error(), "")
 	}
-	return c.problems.sorted()
+	// The validator goes through maps in random order, and may have several things to say about one scalar.
+	slices.SortStableFunc(c.problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Origin.Line, b.Origin.Line), cmp.Compare(a.Origin.Column, b.Origin.Column), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Message, b.Message))
+	})
+	return slices.CompactFunc(c.problems, func(a, b Problem) bool {
+		return a.Pointer == b.Pointer && a.Origin == b.Origin && (a.Message == b.Message || a.Rule != "required" && b.Rule != "required" && a.Rule != "unknown-field")
+	})
 }
 
 func (c *schemaCheck) add(at *yaml.Node, pointer, rule, message, hint string) {
@@ -144,8 +151,8 @@ func (c *schemaCheck) leaf(e *jsonschema.ValidationError) {
 	}
 	keyword := lastToken(e.AbsoluteKeywordLocation)
 	got := describe(node)
-	if c.secret[node] {
-		got = "a secret value that does not fit"
+	if c.secret[node] || in["writeOnly"] == true {
+		got = "a value that is not shown here, as it may be secret"
 	}
 	switch {
 	case keyword == "additionalProperties":
@@ -153,7 +160,7 @@ func (c *schemaCheck) leaf(e *jsonschema.ValidationError) {
 	case keyword == "required":
 		for _, k := range value.([]any) {
 			name := fmt.Sprint(k)
-			if childOf(node, name) != nil {
+			if childOf(node, name) != nil || misspelled(node, in, name) {
 				continue
 			}
 			message := fmt.Sprintf("%sthe key %s is missing", label(pointer), name)
@@ -196,12 +203,40 @@ func (c *schemaCheck) leaf(e *jsonschema.ValidationError) {
 		if keyword == "maxLength" {
 			got = fmt.Sprintf("%d characters", len([]rune(node.Value)))
 		}
-		c.add(node, pointer, keyword, fmt.Sprintf("%sexpected %s, got %s", label(pointer), noun(in), got), "")
+		hint := ""
+		if keyword == "type" {
+			hint = c.quoteHint(node, in)
+		}
+		c.add(node, pointer, keyword, fmt.Sprintf("%sexpected %s, got %s", label(pointer), noun(in), got), hint)
 	case keyword == "type":
-		c.add(node, pointer, "type", fmt.Sprintf("%sexpected %s, got %s", label(pointer), typeWords(value), got), "")
+		c.add(node, pointer, "type", fmt.Sprintf("%sexpected %s, got %s", label(pointer), typeWords(value), got), c.quoteHint(node, in))
 	default:
 		c.add(node, pointer, keyword, label(pointer)+e.Message, "")
 	}
+}
+
+// quoteHint helps where a number or a boolean stands in the place of a text.
+func (c *schemaCheck) quoteHint(node *yaml.Node, in map[string]any) string {
+	types, ok := in["type"].([]any)
+	if !ok {
+		types = []any{in["type"]}
+	}
+	if in["pattern"] != nil || in["enum"] != nil || c.secret[node] || node.Kind != yaml.ScalarNode || node.Tag == tagNull || !slices.Contains(types, any("string")) {
+		return ""
+	}
+	return fmt.Sprintf("quote it: %q", node.Value)
+}
+
+// misspelled reports whether the map has an unknown key that is most likely meant to be name.
+func misspelled(node *yaml.Node, in map[string]any, name string) bool {
+	properties, _ := in["properties"].(map[string]any)
+	known := slices.Sorted(maps.Keys(properties))
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		if key := node.Content[i].Value; properties[key] == nil && nearest(key, known) == name {
+			return in["additionalProperties"] == false // then the key itself is reported
+		}
+	}
+	return false
 }
 
 func (c *schemaCheck) unknownFields(node *yaml.Node, pointer string, in map[string]any) {
@@ -227,7 +262,7 @@ func (c *schemaCheck) unknownFields(node *yaml.Node, pointer string, in map[stri
 		} else if len(current) > 12 {
 			hint = ""
 		}
-		c.add(key, pointer+Pointer(key.Value), "unknown-field", fmt.Sprintf("unknown key %q", shorten(key.Value)), hint)
+		c.add(key, pointer+Pointer(key.Value), "unknown-field", fmt.Sprintf("%sunknown key %q", label(pointer), shorten(key.Value)), hint)
 	}
 }
 

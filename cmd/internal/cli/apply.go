@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fettle-gitops/fettle/reconcile"
+	"github.com/fettle-gitops/fettle/reconcile/history"
+	"github.com/fettle-gitops/fettle/reconcile/platform"
+)
+
+func applyCommand(env Env) *cobra.Command {
+	var where manifestFlags
+	var on foundationFlags
+	var format string
+	var approve bool
+	cmd := &cobra.Command{
+		Use:     "apply",
+		GroupID: "once",
+		Short:   "Show the plan, then bring the platform to what the manifests declare",
+		Long: `Show the plan, then bring the platform to what the manifests declare: configuration, code, routes and bindings.
+Code is packaged from the manifest's path, and only uploaded and staged when it has changed. Running apps are updated by
+rolling deployments; one that does not become healthy is cancelled and the app is put back to what it was.
+
+On a terminal it asks first. Elsewhere it needs --auto-approve.
+
+Exit code 0: all is as declared. 1: error, or at least one app could not be brought there.`,
+		Example: `  fettle apply -f manifest.yml -o acme -s dev --vars-file vars/dev.yml
+  fettle apply --git https://git.example.com/acme/shop.git -o acme -s dev --auto-approve`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf("--format", format, "text", "json", "markdown"); err != nil {
+				return err
+			}
+			target, err := oneShot(env, &where, &on)
+			if err != nil {
+				return err
+			}
+			target.RolloutTimeout = on.rollout
+			progress := &progress{env: env, quiet: format != "text"}
+			r := &reconcile.Reconciler{Report: progress.event}
+			r.Confirm = func(ctx context.Context, run *reconcile.Run) (bool, error) {
+				if format == "text" {
+					if err := printDiff(env, "text", run); err != nil {
+						return false, err
+					}
+				}
+				return confirm(ctx, env, approve)
+			}
+			run, err := r.Run(cmd.Context(), target, history.ByHand, nil)
+			warn(env, run.Problems, err)
+			if err != nil {
+				return err
+			}
+			return told(env, format, run)
+		},
+	}
+	where.register(cmd)
+	on.register(cmd)
+	cmd.Flags().BoolVar(&approve, "auto-approve", false, "apply without asking")
+	cmd.Flags().DurationVar(&on.rollout, "rollout-timeout", 0, "how long a rollout may take to become healthy (default 10m)")
+	cmd.Flags().StringVar(&format, "format", "text", "text, json or markdown")
+	return cmd
+}
+
+// confirm asks the person at the terminal. Without one, only --auto-approve means yes.
+func confirm(ctx context.Context, env Env, approve bool) (bool, error) {
+	if approve {
+		return true, nil
+	}
+	if !env.Terminal {
+		return false, errors.New("there is no terminal to ask at, so nothing was changed: add --auto-approve to apply this plan")
+	}
+	fmt.Fprint(env.Out, "\nApply this plan? [y/N] ")
+	answer := make(chan string, 1)
+	go func() {
+		// Reading the terminal cannot be interrupted; the process ends soon after, and this goroutine with it.
+		line, _ := bufio.NewReader(env.In).ReadString('\n')
+		answer <- line
+	}()
+	select {
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case line := <-answer:
+		yes := strings.ToLower(strings.TrimSpace(line))
+		return yes == "y" || yes == "yes", nil
+	}
+}
+
+// told says what an apply has come to.
+func told(env Env, format string, run *reconcile.Run) error {
+	failed := run.Outcome.Err() != nil
+	switch format {
+	case "json":
+		if err := writeJSON(env.Out, outcomeView(run)); err != nil {
+			return err
+		}
+	case "markdown":
+		if err := printDiff(env, "markdown", run); err != nil {
+			return err
+		}
+		fmt.Fprintf(env.Out, "\n%s\n", summary(run))
+	default:
+		switch {
+		case run.Changes.Empty():
+			return printDiff(env, "text", run)
+		case run.Declined:
+			fmt.Fprintln(env.Out, "Nothing was changed.")
+		default:
+			fmt.Fprintf(env.Out, "\n%s\n", summary(run))
+		}
+	}
+	for _, s := range run.Outcome.Steps {
+		if s.Err != nil && format != "json" {
+			fmt.Fprintf(env.Err, "fettle: %v\n", s.Err)
+			if s.RolledBack {
+				fmt.Fprintf(env.Err, "  %s is back in the state it had before.\n", s.Ref)
+			}
+		}
+	}
+	if failed {
+		return exitCode(ExitError)
+	}
+	return nil
+}
+
+func summary(run *reconcile.Run) string {
+	count := map[platform.Phase]int{}
+	for _, s := range run.Outcome.Steps {
+		count[s.Phase]++
+	}
+	s := fmt.Sprintf("%d applied", count[platform.Succeeded])
+	for _, p := range []platform.Phase{platform.Failed, platform.Skipped, platform.Abandoned} {
+		if count[p] > 0 {
+			s += fmt.Sprintf(", %d %s", count[p], p)
+		}
+	}
+	return fmt.Sprintf("%s, in %s with %s.", s, run.Record.EndedAt.Sub(run.Record.StartedAt).Round(100*time.Millisecond),
+		plural(int(run.Record.Requests), "API request"))
+}
+
+func outcomeView(run *reconcile.Run) map[string]any {
+	steps := []map[string]any{}
+	for _, s := range run.Outcome.Steps {
+		step := map[string]any{
+			"resource": s.Ref.String(), "phase": s.Phase, "rolled_back": s.RolledBack, "seconds": s.Duration.Seconds(),
+		}
+		if s.Err != nil {
+			step["error"] = s.Err.Error()
+		}
+		steps = append(steps, step)
+	}
+	return map[string]any{
+		"result": run.Record.Result, "revision": run.Record.Revision, "changes": run.Record.Changes,
+		"requests": run.Record.Requests, "declined": run.Declined, "steps": steps,
+	}
+}
+
+func printPlanProblems(env Env, run *reconcile.Run) error {
+	for _, p := range run.Plan.Problems {
+		where := ""
+		if p.Step != "" {
+			where = p.Step + ": "
+		}
+		if _, err := fmt.Fprintf(env.Out, "! %s%s (%s)\n", where, p.Message, p.Hint); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// progress prints a line for each sign of life, on the error stream so that standard output stays clean.
+type progress struct {
+	env   Env
+	quiet bool
+	mu    sync.Mutex
+	last  map[string]string
+}
+
+func (p *progress) event(_ string, e platform.Event) {
+	if p.quiet || e.Step == "" {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == nil {
+		p.last = map[string]string{}
+	}
+	text := string(e.Phase)
+	if e.Phase == platform.Progress || e.Text != "" {
+		text = e.Text
+	}
+	if e.Phase == platform.Failed {
+		text = "failed" // the reason follows at the end, whole
+	}
+	if p.last[e.Step] == text {
+		return
+	}
+	p.last[e.Step] = text
+	fmt.Fprintf(p.env.Err, "  %s: %s\n", e.Ref, text)
+}

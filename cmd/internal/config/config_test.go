@@ -1,0 +1,73 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestExampleIsValid keeps the example that people copy from in step with the schema.
+func TestExampleIsValid(t *testing.T) {
+	c, err := Load("../../../examples/agent/fettle.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Targets) != 2 || c.Targets["shop-prod"].TimeZone != "Europe/Berlin" {
+		t.Errorf("the example was not read as it stands: %+v", c.Targets)
+	}
+}
+
+// TestMistakes: every mistake is refused with its position and what to do.
+func TestMistakes(t *testing.T) {
+	const good = `foundations:
+  dev: {api: https://api.example.com, username: u, password: {env: P}}
+sources:
+  shop: {git: https://git.example.com/shop.git}
+targets:
+  shop-dev: {source: shop, foundation: dev, org: acme, space: dev}
+`
+	for _, test := range []struct {
+		name, from, to string
+		want           []string
+	}{
+		{"unknown field", "org: acme", "organisation: acme", []string{"fettle.yml:6:", "organisation", "org"}},
+		{"unknown source", "source: shop,", "source: shoop,", []string{"fettle.yml:6:22: ", `there is no source "shoop"`, "sources are: shop"}},
+		{"unknown foundation", "foundation: dev", "foundation: prod", []string{`there is no foundation "prod"`, "foundations are: dev"}},
+		{"password in clear", "password: {env: P}", "password: hunter2", []string{"fettle.yml:2:"}},
+		{"user without password", ", password: {env: P}", "", []string{"fettle.yml:2:", "password"}},
+		{"bad schedule", "space: dev}", `space: dev, schedule: "61 * * * *"}`, []string{"fettle.yml:6:", "schedule", "five fields"}},
+		{"time zone in the schedule", "space: dev}", `space: dev, schedule: "TZ=Europe/Berlin 0 7 * * *"}`, []string{"time_zone"}},
+		{"a day that never comes", "space: dev}", `space: dev, schedule: "0 0 31 2 *"}`, []string{"never comes"}},
+		{"unknown time zone", "space: dev}", `space: dev, time_zone: Mars/Olympus}`, []string{"Europe/Berlin"}},
+		{"bad mode", "space: dev}", `space: dev, mode: destroy}`, []string{"fettle.yml:6:", "apply", "report"}},
+		{"space without org", "org: acme, ", "", []string{"add org"}},
+		{"duplicate key", "targets:", "sources: {}\ntargets:", []string{"fettle.yml:5:", "sources"}},
+		{"branch of a folder", "git: https://git.example.com/shop.git", "dir: shop, branch: main", []string{"which has no branch"}},
+		{"git and dir", "git: https://git.example.com/shop.git", "git: https://git.example.com/shop.git, dir: x", []string{"fettle.yml:4:"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "fettle.yml")
+			text := strings.Replace(good, test.from, test.to, 1)
+			if text == good {
+				t.Fatal("the test changes nothing")
+			}
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Load(file)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the message lacks %q:\n%v", want, err)
+				}
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the message shows a password: %v", err)
+			}
+			t.Log(err)
+		})
+	}
+}
