@@ -206,7 +206,7 @@ func (l *loader) document(file string, doc *yaml.Node, in *interpolation) {
 		if version.Value == "2" {
 			hint = "manifests of version 2 are not supported yet; write version: 1"
 		}
-		d.bad(version, "version", "unsupported manifest version "+describe(version), hint)
+		d.bad(version, "version", "unsupported manifest version "+shorten(version.Value), hint)
 		return
 	}
 	d.v1()

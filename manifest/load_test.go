@@ -10,13 +10,16 @@ import (
 // load reads one manifest.yml with app folders beside it.
 func load(t *testing.T, text string) (Set, Problems) {
 	t.Helper()
-	return Load(fstest.MapFS{
-		"manifest.yml":     {Data: []byte(text)},
-		"app/index.html":   {Data: []byte("hello")},
-		"target/app.jar":   {Data: []byte("PK")},
-		"worker/Gemfile":   {Data: []byte("")},
-		"worker/.cfignore": {Data: []byte("")},
-	}, "manifest.yml", Options{Org: "acme", Space: "dev", OrgOrigin: "-o/-s"})
+	return Load(fakeFiles(text), "manifest.yml", Options{Org: "acme", Space: "dev", OrgOrigin: "-o/-s"})
+}
+
+// fakeFiles is a repository with one manifest and something to push.
+func fakeFiles(manifest string) fstest.MapFS {
+	return fstest.MapFS{
+		"manifest.yml":   {Data: []byte(manifest)},
+		"app/index.html": {Data: []byte("hello")},
+		"target/app.jar": {Data: []byte("PK")},
+	}
 }
 
 // mustLoad is load for manifests without a mistake.

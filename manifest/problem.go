@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Severity of a Problem.
@@ -130,6 +131,12 @@ func (ps Problems) WithExcerpts(file string, data []byte) Problems {
 func excerpt(line string, column int) string {
 	const before, width = 60, 100
 	line = strings.ToValidUTF8(strings.TrimRight(maskLine(line), "\r"), "�")
+	line = strings.Map(func(r rune) rune {
+		if r != '\t' && (unicode.IsControl(r) || r == '\u2028' || r == '\u2029') {
+			return '�' // nothing that could move a terminal's cursor
+		}
+		return r
+	}, line)
 	runes := []rune(line)
 	at := min(max(column-1, 0), len(runes))
 	lead := ""

@@ -64,10 +64,10 @@ func maskLine(line string) string {
 	}
 	for _, m := range sourcePair.FindAllStringSubmatchIndex(line, -1) {
 		value := strings.TrimSpace(line[m[1]:])
-		if strings.HasPrefix(value, "((") && strings.HasSuffix(value, "))") {
+		if strings.HasPrefix(value, "((") && strings.HasSuffix(value, "))") || value == "true" || value == "false" {
 			continue // the name of a variable is no secret
 		}
-		if key := line[m[2]:m[3]]; value != "" && LooksSecret(key, strings.Trim(value, `"'`)) {
+		if value != "" && secretName.MatchString(line[m[2]:m[3]]) {
 			return line[:m[1]] + masked
 		}
 	}

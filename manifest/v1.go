@@ -29,10 +29,12 @@ func (d *document) v1() {
 	check := schemaCheck{file: d.file, secret: d.secret, skip: d.open}
 	problems := check.validate(d.root, schema)
 	apps := childOf(d.root, "applications")
+	some := apps != nil && apps.Kind == yaml.SequenceNode && len(apps.Content) > 0
+	placed := some && d.place()
 	for _, p := range problems {
 		d.problems = append(d.problems, d.inContext(p, apps))
 	}
-	if apps == nil || apps.Kind != yaml.SequenceNode || len(apps.Content) == 0 || !d.place() {
+	if !placed {
 		return
 	}
 	for _, app := range apps.Content {
@@ -120,17 +122,23 @@ func (d *document) inContext(p Problem, apps *yaml.Node) Problem {
 		return p
 	}
 	if name := childOf(app, "name"); name != nil && name.Kind == yaml.ScalarNode && name.Value != "" && !d.secret[name] {
+		p.Message = strings.TrimPrefix(p.Message, "applications["+keys[1]+"]: ")
 		p.Message = fmt.Sprintf("app %s: %s", shorten(name.Value), p.Message)
+		if d.org != "" && d.space != "" {
+			p.Ref = &Ref{Kind: KindApp, Path: d.org + "/" + d.space + "/" + name.Value}
+		}
 	}
 	at, _ := (&schemaCheck{doc: d.root}).find(p.Pointer)
 	switch {
 	case len(keys) == 3 && p.Rule == "unknown-field" && formerAppKeys[keys[2]] != "":
 		p.Rule, p.Hint = "former-key", formerAppKeys[keys[2]]
 		switch keys[2] {
-		case "host", "domain", "hosts", "domains", "no-hostname":
-			p.Message = strings.Replace(p.Message, "unknown key", "no longer read:", 1)
+		case "host", "domain", "hosts", "domains", "no-hostname", "inherit":
+			p.Message = strings.Replace(p.Message, fmt.Sprintf("unknown key %q", keys[2]), keys[2]+" is no longer read", 1)
 			p.Hint = formerRoute(app, p.Hint)
 		}
+	case p.Rule == "type" && at.Kind == yaml.ScalarNode && at.Tag == tagNull:
+		p.Hint = fmt.Sprintf("give %s a value, or remove it", keys[len(keys)-1])
 	case len(keys) == 4 && keys[2] == "env" && p.Rule == "type":
 		p.Hint = "an environment variable is a text; write a structure as JSON in 'single quotes'"
 		if text, ok := asJSON(at); ok && !d.secret[at] && !LooksSecret(keys[3], Value(at)) {
@@ -151,6 +159,9 @@ func (d *document) inContext(p Problem, apps *yaml.Node) Problem {
 // formerRoute spells out the route that host: and domain: once meant.
 func formerRoute(app *yaml.Node, otherwise string) string {
 	host, domain := childOf(app, "host"), childOf(app, "domain")
+	if bare := childOf(app, "no-hostname"); domain != nil && domain.Kind == yaml.ScalarNode && bare != nil && bare.Value == "true" {
+		return fmt.Sprintf("write routes: with - route: %s", shorten(domain.Value))
+	}
 	if host != nil && domain != nil && host.Kind == yaml.ScalarNode && domain.Kind == yaml.ScalarNode {
 		return fmt.Sprintf("write routes: with - route: %s.%s", shorten(host.Value), shorten(domain.Value))
 	}

@@ -103,10 +103,10 @@ func (a *v1App) process(name string, at *yaml.Node, f fields) {
 	if i, ok := a.integer(f.get("instances")); ok {
 		put(i, f.get("instances"), "instances")
 	}
-	if mb, ok := a.megabytes(f.get("memory")); ok {
+	if mb, ok := a.megabytes("memory", f.get("memory")); ok {
 		put(mb, f.get("memory"), "memory_in_mb")
 	}
-	if mb, ok := a.megabytes(f.get("disk_quota")); ok {
+	if mb, ok := a.megabytes("disk_quota", f.get("disk_quota")); ok {
 		put(mb, f.get("disk_quota"), "disk_in_mb")
 		if mb > usualDisk {
 			a.warn(f.get("disk_quota"), "unusual-limit", fmt.Sprintf("process %s: a disk of %d MB; most foundations allow at most %d", name, mb, usualDisk), "")
@@ -124,14 +124,14 @@ func (a *v1App) process(name string, at *yaml.Node, f fields) {
 }
 
 // megabytes reads a memory or disk limit. The schema has refused what is no size at all.
-func (a *v1App) megabytes(n *yaml.Node) (int64, bool) {
+func (a *v1App) megabytes(key string, n *yaml.Node) (int64, bool) {
 	text, ok := a.text(n)
 	if !ok || strings.TrimSpace(text) == "" {
 		return 0, false
 	}
 	mb, err := ParseMegabytes(text)
 	if err == ErrSizeSmall || err == ErrSizeLarge {
-		a.bad(n, "size", fmt.Sprintf("%v, got %s", err, a.quote(n)), "")
+		a.bad(n, "size", fmt.Sprintf("%s: %v, got %s", key, err, a.quote(n)), "")
 	}
 	return mb, err == nil
 }
@@ -224,7 +224,7 @@ func (a *v1App) sidecars() {
 		memory := childOf(n, "memory")
 		mb, ok := a.integer(memory) // a plain number means megabytes here, and only here
 		if !ok {
-			mb, ok = a.megabytes(memory)
+			mb, ok = a.megabytes("memory", memory)
 		}
 		if ok {
 			a.put(mb, memory, "sidecars", name, "memory_in_mb")

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 )
@@ -37,13 +39,19 @@ func parseYAML(file string, data []byte) (docs []*yaml.Node, problems Problems) 
 	if len(data) > MaxFileSize {
 		return nil, Problems{tooLarge(file, int64(len(data)))}
 	}
+	if line := tooDeep(data); line > 0 {
+		return nil, Problems{{
+			Origin: Origin{File: file, Line: line, Column: 1}, Severity: SeverityError, Rule: "yaml-depth",
+			Message: fmt.Sprintf("the nesting is deeper than %d levels", maxDepth),
+		}}
+	}
 	// The YAML package signals its own mistakes by panics; a broken file must not stop an agent.
 	defer func() {
 		if r := recover(); r != nil {
 			problems = append(problems, Problem{Origin: Origin{File: file, Line: 1, Column: 1}, Severity: SeverityError, Rule: "yaml-syntax", Message: "this is not valid YAML"})
 		}
 	}()
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	decoder := yaml.NewDecoder(&patientReader{data: data, until: time.Now().Add(readLimit)})
 	for {
 		var doc yaml.Node
 		if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
@@ -54,7 +62,7 @@ func parseYAML(file string, data []byte) (docs []*yaml.Node, problems Problems) 
 		if doc.Kind != yaml.DocumentNode || len(doc.Content) == 0 {
 			continue
 		}
-		r := resolver{file: file, sizes: map[*yaml.Node]int{}}
+		r := resolver{file: file, sizes: map[*yaml.Node]int{}, open: map[*yaml.Node]bool{}}
 		root, _ := r.resolve(doc.Content[0], 1)
 		problems = append(problems, r.problems...)
 		if r.fatal || root.Kind == yaml.ScalarNode && root.Tag == tagNull {
@@ -62,6 +70,81 @@ func parseYAML(file string, data []byte) (docs []*yaml.Node, problems Problems) 
 		}
 		docs = append(docs, root)
 	}
+}
+
+// tooDeep finds the line in which brackets are nested deeper than any manifest needs, or 0. The YAML package
+// spends on every token a time that grows with the depth (10,000 maps in each other take it six seconds), so
+// this is looked at before. It takes quotes and comments into account as far as that is possible without reading
+// the YAML; who hides brackets from it on purpose meets the patientReader.
+func tooDeep(data []byte) int {
+	const limit = 4 * maxDepth // above maxDepth, because brackets in a block of text are counted as well
+	line, depth := 1, 0
+	start := true // a value may begin here
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; c {
+		case '\n':
+			line++
+			start = true
+		case ' ', '\t', '\r':
+		case '#':
+			if i == 0 || data[i-1] == ' ' || data[i-1] == '\t' || data[i-1] == '\n' {
+				for i+1 < len(data) && data[i+1] != '\n' {
+					i++
+				}
+			}
+		case '"', '\'':
+			if !start {
+				continue
+			}
+			for i++; i < len(data) && data[i] != c; i++ {
+				if data[i] == '\n' {
+					line++
+				} else if data[i] == '\\' && c == '"' {
+					i++
+				}
+			}
+			start = false
+		case '[', '{':
+			if start || depth > 0 {
+				if depth++; depth > limit {
+					return line
+				}
+			}
+			start = true
+		case ']', '}':
+			depth = max(depth-1, 0)
+			start = false
+		case ',', ':', '-', '?':
+			start = true
+		default:
+			start = false
+		}
+	}
+	return 0
+}
+
+// readLimit is how long one file may take to be read. It is far above what 10 MB take.
+const readLimit = 20 * time.Second
+
+var errTooSlow = fmt.Errorf("the file takes longer than %v to read", readLimit)
+
+// patientReader hands out data until its patience ends: the last resort against a text that makes the YAML
+// package work without end.
+type patientReader struct {
+	data  []byte
+	until time.Time
+}
+
+func (r *patientReader) Read(p []byte) (int, error) {
+	if len(r.data) == 0 {
+		return 0, io.EOF
+	}
+	if time.Now().After(r.until) {
+		return 0, errTooSlow
+	}
+	n := copy(p, r.data)
+	r.data = r.data[n:]
+	return n, nil
 }
 
 func tooLarge(file string, size int64) Problem {
@@ -76,9 +159,10 @@ func tooLarge(file string, size int64) Problem {
 type resolver struct {
 	file     string
 	problems Problems
-	sizes    map[*yaml.Node]int // nodes below an anchored node, aliases expanded; present once it is complete
-	expanded int                // nodes that aliases added
-	fatal    bool               // the document must not be looked at any further
+	sizes    map[*yaml.Node]int  // nodes below an anchored node, aliases expanded; present once it is complete
+	open     map[*yaml.Node]bool // anchored nodes that are not complete yet
+	expanded int                 // nodes that aliases added
+	fatal    bool                // the document must not be looked at any further
 }
 
 func (r *resolver) add(n *yaml.Node, rule, message, hint string) {
@@ -97,8 +181,7 @@ func (r *resolver) stop(n *yaml.Node, rule, message, hint string) (*yaml.Node, i
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tagNull, Value: "null", Line: n.Line, Column: n.Column}, 1
 }
 
-// resolve returns the node to use in place of n and how many nodes it stands for. An alias always follows
-// its anchor, so an alias whose anchor is not complete yet stands inside of it: a cycle.
+// resolve returns the node to use in place of n and how many nodes it stands for.
 func (r *resolver) resolve(n *yaml.Node, depth int) (*yaml.Node, int) {
 	if r.fatal {
 		return n, 1
@@ -107,11 +190,16 @@ func (r *resolver) resolve(n *yaml.Node, depth int) (*yaml.Node, int) {
 		return r.stop(n, "yaml-depth", fmt.Sprintf("the nesting is deeper than %d levels", maxDepth), "")
 	}
 	size := 1
+	if n.Anchor != "" {
+		r.open[n] = true
+	}
 	switch n.Kind {
 	case yaml.AliasNode:
 		size, ok := r.sizes[n.Alias]
-		if !ok {
-			return r.stop(n, "yaml-alias", fmt.Sprintf("the alias *%s refers to a value that contains it", n.Value), "")
+		if !ok && r.open[n.Alias] {
+			return r.stop(n, "yaml-alias", fmt.Sprintf("the alias *%s stands inside of the value that it means", n.Value), "")
+		} else if !ok { // the YAML package carries anchors over into the next document
+			return r.stop(n, "yaml-alias", fmt.Sprintf("the alias *%s has no anchor &%s in this document", n.Value, n.Value), "anchors do not reach into another document")
 		}
 		if r.expanded += size; r.expanded > maxExpansion {
 			return r.stop(n, "yaml-alias", fmt.Sprintf("the aliases of this document stand for more than %d values", maxExpansion), "write fewer or smaller aliases")
@@ -216,7 +304,7 @@ func (r *resolver) scalar(n *yaml.Node) {
 func (r *resolver) tagged(n *yaml.Node) {
 	tag := n.ShortTag()
 	switch tag {
-	case tagStr, "!", "!str":
+	case tagStr, "!str":
 		n.Tag = tagStr
 	case tagNull, tagBool, tagInt, tagFloat:
 		got, text := readPlain(n.Value)
@@ -281,6 +369,7 @@ var syntaxWords = []struct{ says, message, hint string }{
 	{"did not find expected ',' or '}'", "the map { … } is not closed", "add the missing , or }"},
 	{"found unexpected end of stream", "a quote is not closed", "add the closing quote"},
 	{"found unknown escape character", "unknown escape after \\ in a \"double-quoted\" text", "use 'single quotes', where \\ means itself"},
+	{"did not find expected hexdecimal number", "unknown escape after \\ in a \"double-quoted\" text", "use 'single quotes', where \\ means itself"},
 	{"unknown anchor", "an alias without its anchor", "define it first with &name; anchors do not reach into another document"},
 	{"exceeded max depth", "the nesting is too deep", ""},
 	{"control characters are not allowed", "the text contains a control character", "remove it, or write it as an escape in \"double quotes\""},
@@ -309,9 +398,10 @@ func syntaxProblem(file string, data []byte, err error) Problem {
 		}
 	}
 	lines := bytes.Split(data, []byte("\n"))
+	p.Origin.Line = min(p.Origin.Line, len(lines))
 	if strings.Contains(says, "cannot start any token") || strings.Contains(says, "tab character") {
 		// The reported line is sometimes the one before; a tab in the indentation is nearly always the reason.
-		for l := max(line-1, 1); l <= min(line+1, len(lines)); l++ {
+		for l := max(p.Origin.Line-1, 1); l <= min(p.Origin.Line+1, len(lines)); l++ {
 			indent := lines[l-1][:len(lines[l-1])-len(bytes.TrimLeft(lines[l-1], " \t-"))]
 			if i := bytes.IndexByte(indent, '\t'); i >= 0 {
 				p.Origin.Line, p.Origin.Column = l, i+1
@@ -320,8 +410,27 @@ func syntaxProblem(file string, data []byte, err error) Problem {
 			}
 		}
 	}
-	p.Origin.Line = min(p.Origin.Line, len(lines))
 	text := lines[p.Origin.Line-1]
-	p.Origin.Column = len(text) - len(bytes.TrimLeft(text, " \t")) + 1
+	column := len(text) - len(bytes.TrimLeft(text, " \t"))
+	switch colons := syntaxColon.FindAllIndex(text, -1); {
+	case strings.Contains(says, "cannot start any token"):
+		if m := syntaxStart.FindIndex(text); m != nil {
+			column = m[1] - 1
+		}
+	case strings.Contains(says, "mapping values are not allowed") && len(colons) > 1:
+		column = colons[1][0]
+	case strings.Contains(says, "mapping values are not allowed"):
+		p.Message, p.Hint = "this is not valid YAML: the indentation does not fit the lines above", "keys of one map stand below each other"
+	case strings.Contains(says, "unknown anchor"):
+		if i := bytes.IndexByte(text, '*'); i >= 0 {
+			column = i
+		}
+	}
+	p.Origin.Column = utf8.RuneCount(text[:column]) + 1
 	return p
 }
+
+var (
+	syntaxColon = regexp.MustCompile(`:(\s|$)`)
+	syntaxStart = regexp.MustCompile("(^|[\\s,\\[{])[@`%]")
+)
