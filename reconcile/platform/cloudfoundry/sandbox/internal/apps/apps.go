@@ -86,6 +86,12 @@ var list = &cc.List[*world.App]{
 	},
 }
 
+// Answer lists those apps that the caller sees and that keep lets pass, under a path of another area.
+func Answer(q *cc.Req, keep func(*world.App) bool) (*cc.Reply, error) {
+	sees := q.Sees()
+	return list.Answer(q, q.W.Apps.All(), func(a *world.App) bool { return sees.Space(a.Space) && keep(a) })
+}
+
 // OrgOf is the organization of a space.
 func OrgOf(tx *cc.Tx, space string) string {
 	if s, ok := tx.W.Spaces.Get(space); ok {
@@ -208,6 +214,9 @@ func createApp(q *cc.Req) (*cc.Reply, error) {
 	}
 	if err := l.Check(&q.Tx, DefaultStack(&q.Tx)); err != nil {
 		return nil, err
+	}
+	if p := l.Admit(&q.Tx); p != "" {
+		return nil, cc.Unprocessable("%s", p)
 	}
 	if p := ReservedEnv(env); p != nil {
 		for i := range p {

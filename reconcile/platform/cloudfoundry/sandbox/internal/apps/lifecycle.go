@@ -134,4 +134,11 @@ func DefaultStack(tx *cc.Tx) string {
 }
 
 // KnownBuildpack reports whether a buildpack of that name is installed.
-func KnownBuildpack(*cc.Tx, string) bool { return false }
+func KnownBuildpack(tx *cc.Tx, name string) bool {
+	for b := range tx.W.Buildpacks.All() {
+		if b.Name == name {
+			return true
+		}
+	}
+	return false
+}

@@ -1,5 +1,5 @@
-// Package settings holds what is set once for a whole installation: feature flags, stacks, groups of environment
-// variables.
+// Package settings holds what is set once for a whole installation: feature flags, groups of environment variables,
+// stacks and buildpacks. What they mean for an app is the business of the areas that ask for them.
 package settings
 
 import (
@@ -13,7 +13,9 @@ import (
 // Register adds the endpoints.
 func Register(s *cc.Server) {
 	registerFlags(s)
+	registerEnvGroups(s)
 	registerStacks(s)
+	registerBuildpacks(s)
 }
 
 // flags as shipped (V3 reference, "List of feature flags"; diego_cnb and hash_based_routing came later).
@@ -54,6 +56,7 @@ func Seed(tx *cc.Tx, stack string) {
 		b.GUID = name
 		tx.W.EnvGroups.Insert(&world.EnvGroup{Base: b})
 	}
+	seedBuildpacks(tx, stack)
 	tx.W.Stacks.Insert(&world.Stack{Base: tx.W.Base(), Name: stack, Description: "test " + stack + " entry", State: "ACTIVE", Default: true})
 }
 
@@ -94,15 +97,22 @@ func setFlag(q *cc.Req) (*cc.Reply, error) {
 	if err := q.MayAdmin(); err != nil {
 		return nil, err
 	}
-	b, err := q.Body("enabled", "custom_error_message")
+	b, err := q.Body("enabled", "custom_error_message", "metadata") // metadata is taken, to no effect
 	if err != nil {
 		return nil, err
 	}
-	on, hasOn := b.OptBool("enabled")
-	text, hasText := b.Lookup("custom_error_message")
-	s, isText := text.(string)
-	if hasText && text != nil && !isText {
-		b.Add("Custom error message must be a string")
+	v, hasOn := b.Lookup("enabled")
+	on, isBool := v.(bool)
+	if hasOn && !isBool {
+		b.Add("Enabled must be a boolean")
+	}
+	v, hasText := b.Lookup("custom_error_message")
+	text, isText := v.(string)
+	if v != nil {
+		if !isText {
+			b.Add("Custom error message must be a string")
+		}
+		b.Length("Custom error message", text, 1, 250)
 	}
 	if err := b.Err(); err != nil {
 		return nil, err
@@ -111,43 +121,9 @@ func setFlag(q *cc.Req) (*cc.Reply, error) {
 		f.Enabled = on
 	}
 	if hasText {
-		f.Message = s
+		f.Message = text
 	}
 	f.Touched = true
 	q.Touch(&f.Base)
 	return cc.OK(presentFlag(q, f)), nil
-}
-
-func registerStacks(s *cc.Server) {
-	s.Read("GET /v3/stacks", func(q *cc.Req) (*cc.Reply, error) { return stackList.Answer(q, q.W.Stacks.All(), nil) })
-	s.Read("GET /v3/stacks/{guid}", showStack)
-}
-
-var stackList = &cc.List[*world.Stack]{
-	Filters: []cc.Filter[*world.Stack]{
-		cc.Fold("names", func(_ *cc.Req, s *world.Stack) string { return s.Name }),
-		cc.In("default", func(_ *cc.Req, s *world.Stack) string {
-			if s.Default {
-				return "true"
-			}
-			return "false"
-		}),
-		cc.Labels[*world.Stack](),
-	},
-	Orders: []cc.Order[*world.Stack]{{Name: "name", Compare: func(a, b *world.Stack) int { return strings.Compare(a.Name, b.Name) }}},
-	Show:   func(q *cc.Req, s *world.Stack) any { return presentStack(q, s) },
-}
-
-func presentStack(q *cc.Req, s *world.Stack) tree.Obj {
-	return cc.Head(&s.Base, "name", s.Name, "description", cc.OrNil(s.Description), "state", s.State, "state_reason", cc.OrNil(s.StateReason),
-		"run_rootfs_image", s.Name, "build_rootfs_image", s.Name, "default", s.Default, "metadata", cc.Meta(&s.Base),
-		"links", tree.O("self", q.Link("/v3/stacks/"+s.GUID)))
-}
-
-func showStack(q *cc.Req) (*cc.Reply, error) {
-	s, ok := q.W.Stacks.Get(q.Var("guid"))
-	if !ok {
-		return nil, cc.NotFound("Stack")
-	}
-	return cc.OK(presentStack(q, s)), nil
 }

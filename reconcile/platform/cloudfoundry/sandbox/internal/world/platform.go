@@ -12,6 +12,19 @@ type Stack struct {
 	Default     bool   `json:"default,omitempty"`
 }
 
+// AdminBuildpack is a buildpack that an administrator installed for all.
+type AdminBuildpack struct {
+	Base
+	Name      string `json:"name"`
+	Stack     string `json:"stack,omitempty"`
+	Lifecycle string `json:"lifecycle"`
+	Filename  string `json:"filename,omitempty"` // empty until bits were uploaded
+	Key       string `json:"key,omitempty"`      // of the bits
+	Position  int    `json:"position"`           // within its lifecycle, from 1
+	Disabled  bool   `json:"disabled,omitempty"`
+	Locked    bool   `json:"locked,omitempty"`
+}
+
 // Flag is a feature flag; its guid is its name.
 type Flag struct {
 	Base
