@@ -72,7 +72,7 @@ func newComparison(desired manifest.Set, ledger Ledger) (*comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &comparison{desired: desired, ledger: ledger, engine: engine, spaces: map[string]bool{}, routed: map[manifest.Ref]bool{}, needed: map[manifest.Ref]bool{}, names: map[string]bool{}}
+	c := &comparison{desired: desired, ledger: ledger.of(desired), engine: engine, spaces: map[string]bool{}, routed: map[manifest.Ref]bool{}, needed: map[manifest.Ref]bool{}, names: map[string]bool{}}
 	for _, space := range desired.Spaces() {
 		c.spaces[space] = true
 	}

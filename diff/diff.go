@@ -162,3 +162,24 @@ type Ledger map[manifest.Ref]map[string]bool
 
 // Owns reports whether Fettle applied the element at pointer of ref before.
 func (l Ledger) Owns(ref manifest.Ref, pointer string) bool { return l[ref][pointer] }
+
+// of leaves out what Fettle once gave to apps that Git no longer declares. Such an app is left alone as a whole:
+// a running app whose routes and bindings vanish because its manifest moved elsewhere would be the worse surprise.
+func (l Ledger) of(desired manifest.Set) Ledger {
+	kept := Ledger{}
+	for ref, pointers := range l {
+		mine := map[string]bool{}
+		for pointer, owned := range pointers {
+			app := Change{Ref: ref}.App()
+			if keys := manifest.SplitPointer(pointer); ref.Kind == manifest.KindRoute && len(keys) > 1 {
+				name, _, _ := strings.Cut(keys[1], "/")
+				app = ref.Child(manifest.KindApp, name)
+			}
+			if owned && (app == manifest.Ref{} || desired.Get(app) != nil) {
+				mine[pointer] = true
+			}
+		}
+		kept[ref] = mine
+	}
+	return kept
+}
