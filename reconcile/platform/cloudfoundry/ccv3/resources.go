@@ -319,6 +319,8 @@ type AuditEvent struct {
 		RouteGUID   string `json:"route_guid"`
 		ProcessType string `json:"process_type"`
 		ProcessGUID string `json:"process_guid"`
+		// Of deployments: "rollback" or null.
+		Type *string `json:"type"`
 		// Of what an applied manifest brought about.
 		ManifestTriggered bool `json:"manifest_triggered"`
 	} `json:"data"`
