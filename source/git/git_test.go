@@ -220,6 +220,26 @@ func TestSubmodule(t *testing.T) {
 	}
 }
 
+// Trees that no git would write, and that could lead a careless reader astray.
+func TestHostileTrees(t *testing.T) {
+	for name, c := range map[string]gittest.Change{
+		"a .git folder":       {Files: map[string]string{".git/config": "x"}},
+		"a .GIT file below":   {Files: map[string]string{"a/.GIT": "x"}},
+		"a folder named ..":   {Files: map[string]string{"a/../../etc/passwd": "x"}},
+		"a folder named .":    {Files: map[string]string{"./a": "x"}},
+		"an empty name":       {Files: map[string]string{"a//b": "x"}},
+		"a name in Latin-1":   {Files: map[string]string{"caf\xe9": "x"}},
+		"a very long symlink": {Symlinks: map[string]string{"l": strings.Repeat("../", 2000)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, repo := newRepo(t)
+			commit(t, repo, c)
+			fails(t, git.Options{URL: repo.Dir()}, source.Broken)
+			fails(t, git.Options{URL: overHTTP(t, s)}, source.Broken)
+		})
+	}
+}
+
 // A repository with a work tree is read as committed, whatever lies in the work tree.
 func TestWorkTree(t *testing.T) {
 	folder := t.TempDir()

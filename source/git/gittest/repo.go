@@ -23,9 +23,12 @@ import (
 	"github.com/go-git/go-git/v5/config"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/go-git/go-git/v5/storage"
+	"github.com/go-git/go-git/v5/storage/memory"
 )
 
 // DefaultBranch is the branch that HEAD of a new repository names.
@@ -102,15 +105,38 @@ func (r *Repo) CommitWith(c Change) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	h, err := (&editor{st}).commit(c)
+	e := &editor{Storer: st, fresh: memory.NewStorage()}
+	h, err := e.commit(c)
 	if err != nil {
 		return "", fmt.Errorf("committing to %s: %w", r.dir, err)
 	}
 	return h.String(), nil
 }
 
-// editor writes objects.
-type editor struct{ storage.Storer }
+// editor makes a commit: it reads from the repository and collects what is new.
+type editor struct {
+	storage.Storer
+	fresh *memory.Storage
+}
+
+// flush writes what is new: a few objects one by one, many as a pack, which is faster to write and to serve.
+func (e *editor) flush() error {
+	const many = 100
+	if len(e.fresh.Objects) < many {
+		for _, o := range e.fresh.Objects {
+			if _, err := e.Storer.SetEncodedObject(o); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w, err := e.Storer.(storer.PackfileWriter).PackfileWriter() // go-git's file storage is one
+	if err != nil {
+		return err
+	}
+	_, err = packfile.NewEncoder(w, e.fresh, false).Encode(slices.Collect(maps.Keys(e.fresh.Objects)), 0)
+	return errors.Join(err, w.Close())
+}
 
 // leaf is a file in a flat listing of a tree.
 type leaf struct {
@@ -177,12 +203,15 @@ func (e *editor) commit(c Change) (plumbing.Hash, error) {
 	if commit.TreeHash, err = e.storeTree(leaves); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	o := e.Storer.NewEncodedObject()
+	o := e.fresh.NewEncodedObject()
 	if err := commit.Encode(o); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	h, err := e.Storer.SetEncodedObject(o)
+	h, err := e.keep(o)
 	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	if err := e.flush(); err != nil {
 		return plumbing.ZeroHash, err
 	}
 	return h, e.Storer.SetReference(plumbing.NewHashReference(branch, h))
@@ -229,7 +258,7 @@ func (e *editor) storeTree(leaves map[string]leaf) (plumbing.Hash, error) {
 		t.Entries = append(t.Entries, object.TreeEntry{Name: dir, Mode: filemode.Dir, Hash: h})
 	}
 	slices.SortFunc(t.Entries, func(a, b object.TreeEntry) int { return strings.Compare(sortKey(a), sortKey(b)) })
-	o := e.Storer.NewEncodedObject()
+	o := e.fresh.NewEncodedObject()
 	if err := t.Encode(o); err != nil {
 		return plumbing.ZeroHash, err
 	}
@@ -245,7 +274,7 @@ func sortKey(e object.TreeEntry) string {
 }
 
 func (e *editor) store(t plumbing.ObjectType, content []byte) (plumbing.Hash, error) {
-	o := e.Storer.NewEncodedObject()
+	o := e.fresh.NewEncodedObject()
 	o.SetType(t)
 	w, err := o.Writer()
 	if err != nil {
@@ -260,12 +289,12 @@ func (e *editor) store(t plumbing.ObjectType, content []byte) (plumbing.Hash, er
 	return e.keep(o)
 }
 
-// keep writes o unless the repository has it, which saves most of the time of a small commit.
+// keep notes o for flush, unless the repository has it.
 func (e *editor) keep(o plumbing.EncodedObject) (plumbing.Hash, error) {
 	if h := o.Hash(); e.Storer.HasEncodedObject(h) == nil {
 		return h, nil
 	}
-	return e.Storer.SetEncodedObject(o)
+	return e.fresh.SetEncodedObject(o)
 }
 
 // Head is the hash of the commit at the tip of a branch.
@@ -332,25 +361,6 @@ func (r *Repo) change(do func(storage.Storer) error) error {
 		return err
 	}
 	return do(st)
-}
-
-// Pack puts all objects into one pack file, as "git gc" does. Large repositories are served much faster so.
-func (r *Repo) Pack() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	repo, err := gogit.PlainOpen(r.dir)
-	if err != nil {
-		return err
-	}
-	cfg, err := repo.Config()
-	if err != nil {
-		return err
-	}
-	cfg.Pack.Window = 0 // no search for deltas
-	if err := repo.SetConfig(cfg); err != nil {
-		return err
-	}
-	return repo.RepackObjects(&gogit.RepackConfig{})
 }
 
 // RemoveObject deletes an object that a commit wrote, to damage the repository.

@@ -13,9 +13,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-git/go-billy/v5/osfs"
 	gogit "github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
-	"github.com/go-git/go-git/v5/storage"
+	"github.com/go-git/go-git/v5/storage/filesystem"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -45,17 +47,18 @@ type Server struct {
 
 var errNotFound = errors.New("repository not found")
 
-// open finds the repository that a URL's path names.
-func (s *Server) open(path string) (storage.Storer, error) {
+// open finds the repository that a URL's path names. The storage is for one request and is to be closed.
+func (s *Server) open(path string) (*filesystem.Storage, error) {
 	name := filepath.FromSlash(strings.Trim(path, "/"))
 	if !filepath.IsLocal(name) {
 		return nil, errNotFound
 	}
-	repo, err := gogit.PlainOpen(filepath.Join(s.Root, name))
-	if err != nil {
+	folder := filepath.Join(s.Root, name)
+	if _, err := gogit.PlainOpen(folder); err != nil {
 		return nil, errNotFound
 	}
-	return repo.Storer, nil
+	// Without KeepDescriptors go-git opens a pack anew for each object in it.
+	return filesystem.NewStorageWithOptions(osfs.New(folder), cache.NewObjectLRUDefault(), filesystem.Options{KeepDescriptors: true}), nil
 }
 
 // ServeHTTP speaks smart HTTP (gitprotocol-http): the references on GET, one exchange on each POST.
@@ -83,6 +86,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusNotFound)
 		return
 	}
+	defer st.Close()
 	w.Header().Set("Cache-Control", "no-cache")
 	if r.Method == http.MethodGet {
 		ar, err := s.advertise(st, service)

@@ -163,6 +163,7 @@ func (h *SSH) run(line string, channel io.ReadWriter) error {
 	if err != nil {
 		return fmt.Errorf("'%s' does not appear to be a git repository", path)
 	}
+	defer st.Close()
 	ar, err := h.git.advertise(st, command)
 	if err != nil {
 		return err
