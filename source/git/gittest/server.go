@@ -113,7 +113,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = s.receive(st, body, w)
 	}
 	if err != nil {
-		panic(http.ErrAbortHandler) // the status is out; a cut answer is all that is left to say
+		panic(http.ErrAbortHandler) //nolint:forbidigo // net/http's way to cut an answer; its status is out already
 	}
 }
 

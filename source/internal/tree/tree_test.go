@@ -59,7 +59,9 @@ func TestHash(t *testing.T) {
 	}{
 		{"4b825dc642cb6eb9a060e54bf8d69288fbee4904", nil},
 		{"015125cd67d87f351601f7734eeec2f094540a4d", []Entry{
-			{Path: "a/b", Mode: Regular, Hash: blob}, {Path: "a-b", Mode: Executable, Hash: blob}, {Path: "a.b", Mode: Symlink, Hash: blob},
+			{Path: "a/b", Mode: Regular, Hash: blob},
+			{Path: "a-b", Mode: Executable, Hash: blob},
+			{Path: "a.b", Mode: Symlink, Hash: blob},
 			{Path: "a0", Mode: Submodule, Hash: blob},
 		}},
 	} {
