@@ -173,6 +173,7 @@ type interpolation struct {
 	open     map[*yaml.Node]bool // what still contains a variable that nobody sets
 	done     map[*yaml.Node]bool // shared nodes are met several times
 	copied   int                 // nodes made out of variables
+	inserted int                 // bytes inserted into longer texts
 	tooMuch  bool                // there were too many of them
 }
 
@@ -229,6 +230,13 @@ func (in *interpolation) scalar(n *yaml.Node, key bool) {
 			return found
 		}
 		secret = secret || isSecret
+		if in.inserted += len(value.Value); in.inserted > MaxFileSize {
+			if !in.tooMuch {
+				in.add(n, "variable-size", fmt.Sprintf("the variables of this document insert more than %d MB", MaxFileSize>>20), "")
+			}
+			in.tooMuch = true
+			return ""
+		}
 		return value.Value
 	})
 	n.Value = text

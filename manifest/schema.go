@@ -151,7 +151,8 @@ func (c *schemaCheck) leaf(e *jsonschema.ValidationError) {
 	}
 	keyword := lastToken(e.AbsoluteKeywordLocation)
 	got := describe(node)
-	if c.secret[node] || in["writeOnly"] == true {
+	secret := c.secret[node] || in["writeOnly"] == true
+	if secret {
 		got = "a value that is not shown here, as it may be secret"
 	}
 	switch {
@@ -186,7 +187,7 @@ func (c *schemaCheck) leaf(e *jsonschema.ValidationError) {
 			expected = strings.Join(names, " or ")
 		}
 		hint := ""
-		if near := nearest(node.Value, names); near != "" && node.Kind == yaml.ScalarNode && !c.secret[node] {
+		if near := nearest(node.Value, names); near != "" && node.Kind == yaml.ScalarNode && !secret {
 			hint = fmt.Sprintf("did you mean %s?", near)
 		}
 		c.add(node, pointer, "enum", fmt.Sprintf("%sexpected %s, got %s", label(pointer), expected, got), hint)
@@ -210,6 +211,8 @@ func (c *schemaCheck) leaf(e *jsonschema.ValidationError) {
 		c.add(node, pointer, keyword, fmt.Sprintf("%sexpected %s, got %s", label(pointer), noun(in), got), hint)
 	case keyword == "type":
 		c.add(node, pointer, "type", fmt.Sprintf("%sexpected %s, got %s", label(pointer), typeWords(value), got), c.quoteHint(node, in))
+	case secret: // the validator's message may quote it
+		c.add(node, pointer, keyword, label(pointer)+"got "+got, "")
 	default:
 		c.add(node, pointer, keyword, label(pointer)+e.Message, "")
 	}
@@ -221,7 +224,7 @@ func (c *schemaCheck) quoteHint(node *yaml.Node, in map[string]any) string {
 	if !ok {
 		types = []any{in["type"]}
 	}
-	if in["pattern"] != nil || in["enum"] != nil || c.secret[node] || node.Kind != yaml.ScalarNode || node.Tag == tagNull || !slices.Contains(types, any("string")) {
+	if in["pattern"] != nil || in["enum"] != nil || in["writeOnly"] == true || c.secret[node] || node.Kind != yaml.ScalarNode || node.Tag == tagNull || !slices.Contains(types, any("string")) {
 		return ""
 	}
 	return fmt.Sprintf("quote it: %q", node.Value)

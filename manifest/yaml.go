@@ -364,6 +364,7 @@ var syntaxWords = []struct{ says, message, hint string }{
 	{"mapping values are not allowed", "a second \": \" on one line", "quote text that contains \": \", or mend the indentation"},
 	{"could not find expected ':'", "expected \"key: value\"", "a colon is missing, or the indentation is wrong"},
 	{"did not find expected key", "expected a key here", "the indentation is wrong, or a quote closes too early"},
+	{"did not find expected node content", "expected a value here", "a comma or a bracket is too much, or one is missing"},
 	{"did not find expected '-' indicator", "expected a list entry (\"- \") here", "mend the indentation"},
 	{"did not find expected ',' or ']'", "the list [ … ] is not closed", "add the missing , or ]"},
 	{"did not find expected ',' or '}'", "the map { … } is not closed", "add the missing , or }"},
