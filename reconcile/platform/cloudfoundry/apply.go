@@ -164,6 +164,9 @@ func joinAnd(names []string) string {
 // pace is how often something is asked for while waiting: soon at first, then less and less often.
 type pace struct{ next, longest time.Duration }
 
+// newPace begins with the interval at which something may have changed, and slows down to what the API can bear.
+func newPace() pace { return pace{next: 500 * time.Millisecond, longest: 5 * time.Second} }
+
 // wait sleeps until it is time to ask again.
 func (p *pace) wait(ctx context.Context) error {
 	t := time.NewTimer(p.next)

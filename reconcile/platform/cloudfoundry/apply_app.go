@@ -41,11 +41,12 @@ type appRun struct {
 	guid    string
 	started bool // instances are meant to run at the moment
 
-	pending   string // the annotation as it stands on the app, "" if none
-	resumed   bool   // it stood there already: a killed run did not get to its end
-	delivered bool   // but to the end of the rollout it did get
-	ledger    string // the annotation as this run wrote it, "" if not yet
-	changed   bool   // something was changed that undo has to put back
+	pending   string   // the annotation as it stands on the app, "" if none
+	resumed   bool     // it stood there already: a killed run did not get to its end
+	delivered bool     // but to the end of the rollout it did get
+	ledger    string   // the annotation as this run wrote it, "" if not yet
+	changed   bool     // something was changed that restore has to put back
+	added     []string // labels and annotations that forget has to remove
 
 	droplet  string // to be rolled out; "" for the current one
 	previous string // droplet of an app that does not run
@@ -228,7 +229,7 @@ func (r *appRun) applyManifest(ctx context.Context, doing string, m *manifestReq
 	}
 	r.changed = true
 	path := "/v3/spaces/" + r.data.space + "/actions/apply_manifest"
-	p := newPace(r.d)
+	p := newPace()
 	for attempt := 1; ; attempt++ {
 		var resp *ccv3.Response
 		err := r.write(ctx, func(ctx context.Context) (err error) {
@@ -349,7 +350,7 @@ func (r *appRun) do(ctx context.Context, doing, method, path string, in, out any
 // once makes a request that must not be made twice. When its effect is in doubt (503 while the change was stored, a
 // cut connection), look finds out before it is repeated.
 func (r *appRun) once(ctx context.Context, doing string, post func(context.Context) error, look func(context.Context) (found bool, err error)) error {
-	p := newPace(r.d)
+	p := newPace()
 	for attempt := 1; ; attempt++ {
 		err := r.write(ctx, post)
 		if err == nil || !ccv3.MayHaveHappened(err) || attempt == attempts {

@@ -260,7 +260,7 @@ type vigil struct {
 func (r *appRun) newVigil(doing string) *vigil {
 	limit := cmp.Or(r.opts.RolloutTimeout, defaultRolloutTimeout)
 	return &vigil{
-		r: r, doing: doing, limit: limit, deadline: time.Now().Add(limit), pace: newPace(r.d),
+		r: r, doing: doing, limit: limit, deadline: time.Now().Add(limit), pace: newPace(),
 		want: int(r.instances()["web"]),
 	}
 }
@@ -346,3 +346,6 @@ func sleepFor(ctx context.Context, d time.Duration) error {
 	p := pace{next: d, longest: d}
 	return p.wait(ctx)
 }
+
+// settle is how long instances have to keep running after a rollout.
+func (d *Driver) settle() time.Duration { return cmp.Or(d.cfg.Settle, defaultSettle) }

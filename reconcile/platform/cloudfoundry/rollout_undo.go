@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/manifest"
@@ -108,14 +107,32 @@ func (r *appRun) rollBack(ctx context.Context, dep *ccv3.Deployment, why *platfo
 		if err := r.cancelDeployment(ctx, dep); err != nil {
 			return err
 		}
-		if err := r.undo(ctx); err != nil {
+		to := map[string]any{}
+		switch {
+		case !r.changed:
+			// The configuration was changed by a run that was killed, and what was before died with it. The platform
+			// remembers a part, by revisions: environment, commands and sidecars.
+			revision, err := r.revisionBefore(ctx, dep)
+			if err != nil {
+				return err
+			}
+			if revision == "" {
+				return r.undo(ctx)
+			}
+			to["revision"] = map[string]any{"guid": revision}
+		case dep.Status.Reason != "DEPLOYED":
+			return r.undo(ctx)
+		case dep.PreviousDroplet != nil:
+			// It came up, was taken for good, and fell over: only another deployment leads back.
+			to["droplet"] = map[string]any{"guid": dep.PreviousDroplet.GUID}
+		}
+		if err := r.restore(ctx); err != nil {
 			return err
 		}
-		if dep.Status.Reason != "DEPLOYED" {
-			return nil
+		if err := r.redeploy(ctx, to); err != nil {
+			return err
 		}
-		// It came up, was taken for good, and fell over: only another deployment leads back.
-		return r.redeploy(ctx, dep)
+		return r.forget(ctx)
 	})
 }
 
@@ -148,7 +165,7 @@ func (r *appRun) awaitEnd(ctx context.Context, doing string, dep *ccv3.Deploymen
 	limit := cmp.Or(r.opts.RolloutTimeout, defaultRolloutTimeout)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not end within %s", limit))
 	defer cancel()
-	for p := newPace(r.d); dep.Status.Value == "ACTIVE"; {
+	for p := newPace(); dep.Status.Value == "ACTIVE"; {
 		if err := p.wait(ctx); err != nil {
 			return r.fail(doing, err)
 		}
@@ -159,13 +176,29 @@ func (r *appRun) awaitEnd(ctx context.Context, doing string, dep *ccv3.Deploymen
 	return nil
 }
 
-// redeploy rolls the droplet out again that ran before dep.
-func (r *appRun) redeploy(ctx context.Context, dep *ccv3.Deployment) error {
-	const doing = "rolling out the previous droplet"
-	body := r.belonging(map[string]any{"strategy": "rolling"})
-	if dep.PreviousDroplet != nil {
-		body["droplet"] = map[string]any{"guid": dep.PreviousDroplet.GUID}
+// revisionBefore is the guid of the newest revision that is older than that of dep, "" if there is none.
+func (r *appRun) revisionBefore(ctx context.Context, dep *ccv3.Deployment) (string, error) {
+	if dep.Revision == nil {
+		return "", nil // the app's feature revisions is off
 	}
+	all, _, err := ccv3.List[ccv3.Revision](ctx, r.d.client, "/v3/apps/"+r.guid+"/revisions", nil)
+	if err != nil {
+		return "", r.fail("looking for the previous revision", err)
+	}
+	var before ccv3.Revision
+	for _, v := range all {
+		if v.Version < dep.Revision.Version && v.Version > before.Version {
+			before = v
+		}
+	}
+	return before.GUID, nil
+}
+
+// redeploy rolls out again what ran before: a droplet, or a revision.
+func (r *appRun) redeploy(ctx context.Context, to map[string]any) error {
+	const doing = "rolling out what ran before"
+	body := r.belonging(to)
+	body["strategy"] = "rolling"
 	token := "back " + newToken()
 	r.note(body, map[string]string{pendingAnnotation: token})
 	var back ccv3.Deployment
@@ -184,31 +217,45 @@ func (r *appRun) redeploy(ctx context.Context, dep *ccv3.Deployment) error {
 	return r.awaitEnd(ctx, doing, &back)
 }
 
-// undo puts back the configuration that this run has changed. It works from the live values that the plan saw; the
-// same manifest that goes forward with declared values goes back with live ones.
+// undo puts back what this run has changed, for instances that run with what was before.
 func (r *appRun) undo(ctx context.Context) error {
-	if r.live == nil {
+	if err := r.restore(ctx); err != nil {
+		return err
+	}
+	return r.forget(ctx)
+}
+
+// restore puts back the configuration. It works from the live values that the plan saw; the same manifest that goes
+// forward with declared values goes back with live ones.
+func (r *appRun) restore(ctx context.Context) error {
+	if r.live == nil || !r.changed {
 		return nil // a new app has nothing to go back to; it stays, stopped
 	}
-	var null []string
-	if r.changed {
-		r.say("putting the configuration back")
-		before := manifest.NewSet(append(r.data.set.Objects(), r.live)...)
-		m := newManifestRequest(r.step.Ref)
-		calls, labels := r.inverse(m, before)
-		if !m.empty() {
-			if err := r.applyManifest(ctx, "putting the configuration back", m); err != nil {
-				return err
-			}
+	const doing = "putting the configuration back"
+	r.say(doing)
+	before := manifest.NewSet(append(r.data.set.Objects(), r.live)...)
+	m := newManifestRequest(r.step.Ref)
+	calls, added := r.inverse(m, before)
+	r.added = added
+	if !m.empty() {
+		if err := r.applyManifest(ctx, doing, m); err != nil {
+			return err
 		}
-		for _, call := range calls {
-			if err := call(ctx); err != nil {
-				return err
-			}
-		}
-		null = labels
 	}
-	notes := map[string]string{}
+	for _, call := range calls {
+		if err := call(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget takes back the notes: nothing is pending, and what is owned is what was.
+func (r *appRun) forget(ctx context.Context) error {
+	if r.live == nil {
+		return nil
+	}
+	null, notes := r.added, map[string]string{}
 	if r.ledger != "" {
 		notes[appliedAnnotation] = encodeLedger(r.data.ledger)
 	}
@@ -316,9 +363,3 @@ func (r *appRun) unsetProcessField(m *manifestRequest, keys []string) []call {
 		return r.do(ctx, "putting the health check back", http.MethodPatch, "/v3/processes/"+p.GUID, body, nil)
 	}}
 }
-
-// settle is how long instances have to keep running after a rollout.
-func (d *Driver) settle() time.Duration { return cmp.Or(d.cfg.Settle, defaultSettle) }
-
-// newPace begins with the interval at which something may have changed, and slows down to what the API can bear.
-func newPace(*Driver) pace { return pace{next: 500 * time.Millisecond, longest: 5 * time.Second} }

@@ -170,7 +170,7 @@ func (r *appRun) upload(ctx context.Context, pkg *ccv3.Package) error {
 		return r.d.client.Upload(ctx, "/v3/packages/"+guid+"/upload", "bits", "application.zip",
 			func(w io.Writer) error { return files.WriteZip(ctx, w) }, nil, pkg)
 	}
-	p := newPace(r.d)
+	p := newPace()
 	for attempt := 1; ; attempt++ {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -204,7 +204,7 @@ func (r *appRun) awaitPackage(ctx context.Context, pkg *ccv3.Package) error {
 	const doing = "waiting for the platform to process the upload"
 	ctx, cancel := context.WithTimeoutCause(ctx, longestStaging, fmt.Errorf("it took longer than %s", longestStaging))
 	defer cancel()
-	p := newPace(r.d)
+	p := newPace()
 	for {
 		switch pkg.State {
 		case "READY":
@@ -332,7 +332,7 @@ func (r *appRun) awaitBuild(ctx context.Context, b *ccv3.Build) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, longestStaging, fmt.Errorf("staging did not end within %s", longestStaging))
 	defer cancel()
 	began := time.Now()
-	p := newPace(r.d)
+	p := newPace()
 	for {
 		switch {
 		case b.State == "STAGED" && b.Droplet != nil && b.Droplet.GUID != "":

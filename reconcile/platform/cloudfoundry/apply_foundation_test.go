@@ -1,0 +1,269 @@
+package cloudfoundry_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/fettle-gitops/fettle/diff"
+	"github.com/fettle-gitops/fettle/manifest"
+	"github.com/fettle-gitops/fettle/reconcile/platform"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox"
+	"github.com/fettle-gitops/fettle/reconcile/platform/platformtest"
+)
+
+// foundation is a sandbox with the space acme/dev, and a wire to it that tests can watch and cut. It works in a
+// synctest bubble: waiting costs no time.
+type foundation struct {
+	t     *testing.T
+	box   *sandbox.Sandbox
+	wire  *wire
+	files fstest.MapFS
+	admin *ccv3.Client // not over the wire
+	space string       // guid
+	user  string       // whom the driver logs in as
+}
+
+func newFoundation(t *testing.T) *foundation {
+	t.Helper()
+	f := &foundation{t: t, box: sandbox.New(sandbox.Options{}), user: "admin"}
+	f.wire = &wire{next: f.box.Client().Transport}
+	f.files = fstest.MapFS{
+		"web/package.json": {Data: []byte("{}")},
+		"web/server.js":    {Data: []byte("// first")},
+		"go/main.go":       {Data: []byte("package main")},
+	}
+	admin, err := ccv3.New(ccv3.Config{API: "http://sandbox.test", Username: "admin", Password: "admin", HTTP: f.box.Client().Transport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.admin = admin
+	var org, space ccv3.Resource
+	f.do(http.MethodPost, "/v3/organizations", map[string]any{"name": "acme"}, &org)
+	f.do(http.MethodPost, "/v3/spaces", map[string]any{"name": "dev", "relationships": map[string]any{"organization": ccv3.To(org.GUID)}}, &space)
+	f.space = space.GUID
+	return f
+}
+
+// do makes a request as an administrator, beside the driver.
+func (f *foundation) do(method, path string, in, out any) {
+	f.t.Helper()
+	if _, err := f.admin.Do(f.t.Context(), method, path, in, out); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// list reads what there is.
+func list[T any](f *foundation, path string) []T {
+	f.t.Helper()
+	all, _, err := ccv3.List[T](f.t.Context(), f.admin, path, nil)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return all
+}
+
+// app is the guid of the app.
+func (f *foundation) app(name string) string {
+	f.t.Helper()
+	for _, a := range list[ccv3.App](f, "/v3/apps") {
+		if a.Name == name {
+			return a.GUID
+		}
+	}
+	f.t.Fatalf("there is no app %s", name)
+	return ""
+}
+
+// env of an app, as it is stored.
+func (f *foundation) env(name string) map[string]string {
+	f.t.Helper()
+	var answer struct{ Var map[string]string }
+	f.do(http.MethodGet, "/v3/apps/"+f.app(name)+"/environment_variables", nil, &answer)
+	return answer.Var
+}
+
+// dump is v as people compare it.
+func dump(v any) string {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// driver is a new one each time, as after a restart of the agent.
+func (f *foundation) driver() *cloudfoundry.Driver {
+	f.t.Helper()
+	d, err := cloudfoundry.New(cloudfoundry.Config{Client: ccv3.Config{
+		API: "http://sandbox.test", Username: f.user, Password: f.user, HTTP: f.wire,
+	}})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return d
+}
+
+// pass is one run of the reconciler's middle part.
+type pass struct {
+	changes  diff.Changes
+	plan     platform.Plan
+	outcome  platform.Outcome
+	events   []string
+	applying []string // the requests of Apply
+	err      error
+}
+
+// run observes, compares, plans and applies.
+func (f *foundation) run(ctx context.Context, text string) pass {
+	f.t.Helper()
+	p, d := f.prepare(ctx, text)
+	if p.err != nil {
+		return p
+	}
+	f.apply(ctx, d, &p)
+	return p
+}
+
+func (f *foundation) apply(ctx context.Context, d *cloudfoundry.Driver, p *pass) {
+	before := len(f.wire.log())
+	var mu sync.Mutex
+	p.outcome, p.err = d.Apply(ctx, p.plan, platform.ApplyOptions{Files: f.files, Revision: "c0ffee", Report: func(e platform.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		p.events = append(p.events, strings.TrimSuffix(fmt.Sprintf("%s: %s: %s", e.Ref.Name(), e.Phase, e.Text), ": "))
+	}})
+	p.applying = f.wire.log()[before:]
+}
+
+func (f *foundation) prepare(ctx context.Context, text string) (pass, *cloudfoundry.Driver) {
+	f.t.Helper()
+	d := f.driver()
+	desired := f.load(text)
+	var p pass
+	if desired, p.err = d.Prepare(ctx, desired, f.files); p.err != nil {
+		return p, d
+	}
+	var live platform.Observation
+	if live, p.err = d.Observe(ctx, desired); p.err != nil {
+		return p, d
+	}
+	if p.changes, p.err = diff.Compare(desired, live.Live, live.Ledger); p.err != nil {
+		return p, d
+	}
+	p.plan, p.err = d.Plan(ctx, platform.PlanInput{Desired: desired, Live: live, Changes: p.changes})
+	return p, d
+}
+
+// load reads a manifest of the space acme/dev.
+func (f *foundation) load(text string) manifest.Set {
+	f.t.Helper()
+	files := fstest.MapFS{"manifest.yml": {Data: []byte(text)}}
+	for name, file := range f.files {
+		files[name] = file
+	}
+	desired, problems := manifest.Load(files, "manifest.yml", manifest.Options{Org: "acme", Space: "dev"})
+	if err := problems.Err(); err != nil {
+		f.t.Fatal(err)
+	}
+	return desired
+}
+
+// mustRun is run where nothing may fail.
+func (f *foundation) mustRun(text string) pass {
+	f.t.Helper()
+	p := f.run(f.t.Context(), text)
+	if err := errors.Join(p.err, p.outcome.Err()); err != nil {
+		f.t.Fatalf("%v\n%s", err, strings.Join(p.events, "\n"))
+	}
+	return p
+}
+
+// converged fails unless live state is what the manifest declares, and applying it once more makes no request.
+func (f *foundation) converged(text string) {
+	f.t.Helper()
+	p := f.mustRun(text)
+	for _, c := range p.changes.List {
+		f.t.Errorf("still differs: %s: %v, declared %v", c, c.Was, c.Value)
+	}
+	for _, r := range p.applying {
+		f.t.Errorf("nothing to do, and yet: %s", r)
+	}
+}
+
+// wire carries requests to the sandbox, notes them, and may lose them.
+type wire struct {
+	next http.RoundTripper
+
+	mu    sync.Mutex
+	calls []string
+	fault func(n int) platformtest.Fate // decides on each request to the API; may be nil
+	since int                           // calls of which n counts
+}
+
+// stored503 is a fate that Cloud Foundry knows: the change is stored, and the answer is 503 (observed).
+const stored503 = platformtest.Unanswered + 1
+
+// install sets the fault; its n counts from now.
+func (w *wire) install(fault func(n int) platformtest.Fate) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fault, w.since = fault, len(w.calls)
+}
+
+func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !strings.HasPrefix(r.URL.Path, "/v3/") {
+		return w.next.RoundTrip(r)
+	}
+	w.mu.Lock()
+	w.calls = append(w.calls, r.Method+" "+r.URL.Path)
+	n, fault := len(w.calls)-w.since, w.fault
+	w.mu.Unlock()
+	fate := platformtest.Answered
+	if fault != nil {
+		fate = fault(n)
+	}
+	if fate == platformtest.Lost {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, errors.New("connection reset by peer")
+	}
+	resp, err := w.next.RoundTrip(r)
+	if err != nil || fate == platformtest.Answered {
+		return resp, err
+	}
+	_ = resp.Body.Close()
+	if fate == platformtest.Unanswered {
+		return nil, errors.New("unexpected EOF")
+	}
+	return &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+}
+
+func (w *wire) log() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.calls...)
+}
+
+// polling are the requests that wait for the platform; how many it takes is the platform's affair.
+var polling = regexp.MustCompile(`^GET /v3/(jobs/|builds/|packages/|deployments/|processes/.*/stats|apps/.*/stats)`)
+
+func besidePolling(calls []string) []string {
+	var rest []string
+	for _, c := range calls {
+		if !polling.MatchString(c) {
+			rest = append(rest, c)
+		}
+	}
+	return rest
+}

@@ -1,0 +1,201 @@
+package cloudfoundry_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+
+	"github.com/fettle-gitops/fettle/reconcile/platform"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
+)
+
+// failed runs a manifest of one app and returns the failure of its step.
+func (f *foundation) failed(text string) (platform.StepResult, *platform.Error, pass) {
+	f.t.Helper()
+	p := f.run(f.t.Context(), text)
+	if p.err != nil {
+		f.t.Fatal(p.err)
+	}
+	if len(p.outcome.Steps) != 1 {
+		f.t.Fatalf("%d steps, want 1", len(p.outcome.Steps))
+	}
+	s := p.outcome.Steps[0]
+	var e *platform.Error
+	if !errors.As(s.Err, &e) {
+		f.t.Fatalf("%s: %v; want a failure\n%s", s.Phase, s.Err, strings.Join(p.events, "\n"))
+	}
+	return s, e, p
+}
+
+// state is all that a rollback has to put back.
+func (f *foundation) state(name string) string {
+	f.t.Helper()
+	guid := f.app(name)
+	var app ccv3.App
+	f.do(http.MethodGet, "/v3/apps/"+guid, nil, &app)
+	var p ccv3.Process
+	f.do(http.MethodGet, "/v3/apps/"+guid+"/processes/web", nil, &p)
+	var stats struct{ Resources []ccv3.InstanceStats }
+	f.do(http.MethodGet, "/v3/apps/"+guid+"/processes/web/stats", nil, &stats)
+	var b strings.Builder
+	for _, i := range stats.Resources {
+		b.WriteString(" " + i.State)
+	}
+	command := ""
+	if p.Command != nil {
+		command = *p.Command
+	}
+	routes := 0
+	for _, r := range list[ccv3.Route](f, "/v3/routes") {
+		routes += len(r.Destinations)
+	}
+	return dump(map[string]any{
+		"state": app.State, "droplet": app.Relationships.CurrentDroplet.GUID(), "env": f.env(name), "instances": b.String(),
+		"memory": p.MemoryInMB, "command": command, "check": p.HealthCheck, "lifecycle": app.Lifecycle, "metadata": app.Metadata,
+		"destinations": routes, "sidecars": list[ccv3.Sidecar](f, "/v3/apps/"+guid+"/sidecars"),
+	})
+}
+
+// A release whose instances crash is taken back: droplet, environment, command, sizes and routes are what they were, and
+// the instances that ran never stopped.
+func TestCrashedRolloutIsTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		f.mustRun(web)
+		before := f.state("web")
+		f.files["web/server.js"] = &fstest.MapFile{Data: []byte("// broken")}
+		bad := `
+applications:
+- name: web
+  path: web
+  memory: 128M
+  instances: 4
+  command: ./run
+  health-check-type: http
+  health-check-http-endpoint: /ok
+  timeout: 90
+  buildpacks: [nodejs_buildpack]
+  env: {FAULT_CRASH: "yes", GREETING: bye}
+  metadata: {labels: {release: bad}}
+  routes: [{route: web.apps.sandbox.test, protocol: http2}, {route: new.apps.sandbox.test}]
+  sidecars: [{name: s, command: tail, process_types: [web]}]
+`
+		s, e, p := f.failed(bad)
+		want := "manifest.yml:3:3: app acme/dev/web: rolling out: instance 0 of process web is CRASHED: APP/PROC/WEB: Exited with status 1 " +
+			"(the app's log says why: cf logs web --recent)"
+		if e.Error() != want {
+			t.Errorf("a person reads\n%s\nwant\n%s", e, want)
+		}
+		if e.Class != platform.Rollout || !s.RolledBack || !s.Quarantine {
+			t.Errorf("class %s, rolled back %v, quarantine %v", e.Class, s.RolledBack, s.Quarantine)
+		}
+		if after := f.state("web"); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s\n%s", before, after, strings.Join(p.events, "\n"))
+		}
+		d := list[ccv3.Deployment](f, "/v3/deployments")
+		if len(d) != 1 || d[0].Status.Reason != "CANCELED" {
+			t.Errorf("deployments %+v, want one that is cancelled", d)
+		}
+		// The good declaration is converged, but for the code that Git has moved on to.
+		f.files["web/server.js"] = &fstest.MapFile{Data: []byte("// first")}
+		f.converged(web)
+	})
+}
+
+// Instances that hang do not make a deployment fail by itself: the limit does.
+func TestRolloutWithoutProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		f.mustRun(web)
+		before := f.state("web")
+		s, e, _ := f.failed(strings.Replace(web, "hello", "FAULT_STUCK", 1))
+		want := "manifest.yml:3:3: app acme/dev/web: rolling out: instance 0 of process web is STARTING; no progress within 10m0s " +
+			"(the app's log says why: cf logs web --recent)"
+		if e.Error() != want {
+			t.Errorf("a person reads\n%s\nwant\n%s", e, want)
+		}
+		if !s.RolledBack || !s.Quarantine {
+			t.Errorf("rolled back %v, quarantine %v", s.RolledBack, s.Quarantine)
+		}
+		if after := f.state("web"); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+	})
+}
+
+// A new app that crashes is stopped again; the next commit starts it.
+func TestCrashedStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		s, e, _ := f.failed(strings.Replace(web, "hello", "FAULT_CRASH", 1))
+		if e.Class != platform.Rollout || s.RolledBack || !s.Quarantine {
+			t.Errorf("%v: rolled back %v, quarantine %v", e, s.RolledBack, s.Quarantine)
+		}
+		if got := f.state("web"); !strings.Contains(got, "STOPPED") {
+			t.Errorf("it should be stopped: %s", got)
+		}
+		f.mustRun(web)
+		f.converged(web)
+		if n := len(list[ccv3.Droplet](f, "/v3/droplets")); n != 1 {
+			t.Errorf("%d droplets, want 1: the code was fine", n)
+		}
+	})
+}
+
+// Staging that fails leaves the running app as it was, its configuration too.
+func TestFailedStaging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		f.mustRun(web)
+		before := f.state("web")
+		f.files["web/FAULT_STAGE_FAIL"] = &fstest.MapFile{}
+		s, e, _ := f.failed(strings.Replace(web, "hello", "bye", 1))
+		want := "manifest.yml:4:9: app acme/dev/web: staging: NoAppDetectedError - An app was not successfully detected by any available buildpack " +
+			"(no buildpack recognises the files: declare `buildpacks`, and check that `path` is the folder of the app's code)"
+		if e.Error() != want {
+			t.Errorf("a person reads\n%s\nwant\n%s", e, want)
+		}
+		if e.Class != platform.Staging || !s.RolledBack || !s.Quarantine {
+			t.Errorf("class %s, rolled back %v, quarantine %v", e.Class, s.RolledBack, s.Quarantine)
+		}
+		if after := f.state("web"); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+	})
+}
+
+// Somebody stopped the app: it starts with what it has.
+func TestStoppedByHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		f.mustRun(web)
+		f.do(http.MethodPost, "/v3/apps/"+f.app("web")+"/actions/stop", ccv3.Body{}, nil)
+		p := f.mustRun(web)
+		f.converged(web)
+		for _, r := range p.applying {
+			if strings.Contains(r, "packages") || strings.Contains(r, "builds") || strings.Contains(r, "manifest") {
+				t.Errorf("it only had to be started, and yet: %s", r)
+			}
+		}
+	})
+}
+
+// A deployment that somebody else began is waited for: meanwhile no process can be changed.
+func TestForeignDeployment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		f.mustRun(web)
+		f.do(http.MethodPost, "/v3/deployments", map[string]any{"relationships": map[string]any{"app": ccv3.To(f.app("web"))}}, nil)
+		changed := strings.Replace(web, "64M", "128M", 1)
+		f.mustRun(changed)
+		f.converged(changed)
+		for _, d := range list[ccv3.Deployment](f, "/v3/deployments") {
+			if d.Status.Reason != "DEPLOYED" {
+				t.Errorf("deployment %s", d.Status.Reason)
+			}
+		}
+	})
+}
