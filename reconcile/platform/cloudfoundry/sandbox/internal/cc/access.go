@@ -106,7 +106,13 @@ func (q *Req) MayWriteSpace(space string, types ...string) error {
 	if !ok || !(q.HasSpaceRole(space, types...) || slices.Contains(types, world.OrgManager) && q.HasOrgRole(s.Org, world.OrgManager)) {
 		return NotAuthorized()
 	}
-	return q.active(s.Org)
+	if err := q.active(s.Org); err != nil {
+		return err
+	}
+	if s.Suspended && !q.HasOrgRole(s.Org, world.OrgManager) {
+		return NewError(403, 10019, "SpaceSuspended", "The space is suspended")
+	}
+	return nil
 }
 
 // MayWriteOrg is the same for an organization; organization_manager when no role is named.

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -54,6 +55,7 @@ type Server struct {
 	kinds    map[string]func(*Tx, string)
 	jobs     map[string]func(*Tx, *world.Job) error
 	cascades map[string][]func(*Tx, string)
+	stays    map[string][]func(*Tx, string) []string
 }
 
 // NewServer makes a controller without any resource.
@@ -196,7 +198,7 @@ func (s *Server) answer(w http.ResponseWriter, q *Req, rep *Reply, err error) {
 		h.Set("Location", q.Base+rep.Location)
 	}
 	for _, x := range rep.Warnings {
-		h.Add("X-Cf-Warnings", x)
+		h.Add("X-Cf-Warnings", url.QueryEscape(x))
 	}
 	body, _ := rep.Body.([]byte)
 	switch {

@@ -103,8 +103,8 @@ func not[R world.Row](f cc.Filter[R]) cc.Filter[R] {
 	return f
 }
 
-// list shows a user the events of the spaces that the user can read, and those of an organization to its auditors only
-// (observed fact: managers do not see them).
+// list shows a user the events of spaces in which the user is developer, supporter or auditor, and those of organizations
+// in which the user is auditor (observed fact: managers do not see them).
 func (l eventList) list(q *cc.Req) (*cc.Reply, error) {
 	return l.Answer(q, q.W.AuditEvents.All(), eventSight(q))
 }
@@ -113,9 +113,9 @@ func eventSight(q *cc.Req) func(*world.AuditEvent) bool {
 	if q.ReadsAll() {
 		return nil
 	}
-	sees := q.Sees()
 	return func(e *world.AuditEvent) bool {
-		return e.Space != "" && sees.Space(e.Space) || e.Org != "" && q.HasOrgRole(e.Org, world.OrgAuditor)
+		return e.Space != "" && q.HasSpaceRole(e.Space, world.SpaceAuditor, world.SpaceDeveloper, world.SpaceSupporter) ||
+			e.Org != "" && q.HasOrgRole(e.Org, world.OrgAuditor)
 	}
 }
 

@@ -39,11 +39,23 @@ func domainList(extra ...cc.Filter[*world.Domain]) *cc.List[*world.Domain] {
 // Observed fact: the controller names guids twice when it lists the parameters.
 var domains = domainList(cc.Param[*world.Domain]("guids"))
 
-// SeesDomain says which domains the caller may read: shared ones, and private ones of readable organizations.
+// SeesDomain says which domains the caller may read: shared ones, and private ones of organizations in which the caller
+// is manager or auditor or has a role in a space. Being a member of the organization is not enough.
 func SeesDomain(q *cc.Req) func(*world.Domain) bool {
-	sees := q.Sees()
+	if q.ReadsAll() {
+		return func(*world.Domain) bool { return true }
+	}
+	orgs := map[string]bool{}
+	for _, r := range q.W.Roles.By("user", q.Token.UserID) {
+		if s, ok := q.W.Spaces.Get(r.Space); ok {
+			orgs[s.Org] = true
+		}
+		if r.Type == world.OrgManager || r.Type == world.OrgAuditor {
+			orgs[r.Org] = true
+		}
+	}
 	return func(d *world.Domain) bool {
-		return d.Org == "" || sees.Org(d.Org) || slices.ContainsFunc(d.SharedOrgs, sees.Org)
+		return d.Org == "" || orgs[d.Org] || slices.ContainsFunc(d.SharedOrgs, func(o string) bool { return orgs[o] })
 	}
 }
 
@@ -70,10 +82,12 @@ func PresentDomain(q *cc.Req, d *world.Domain) tree.Obj {
 	if d.RouterGroup != "" {
 		group, protocols = tree.O("guid", d.RouterGroup), []string{"tcp"}
 	}
-	return cc.Head(&d.Base,
-		"name", d.Name, "internal", d.Internal, "router_group", group, "supported_protocols", protocols,
-		"relationships", tree.O("organization", cc.One(d.Org), "shared_organizations", cc.Many(shared)),
-		"metadata", cc.Meta(&d.Base), "links", links)
+	out := cc.Head(&d.Base, "name", d.Name, "internal", d.Internal, "router_group", group, "supported_protocols", protocols)
+	if d.EnforceRoutePol {
+		out = append(out, tree.O("enforce_route_policies", true, "route_policies_scope", cc.OrNil(d.PolicyScope))...)
+	}
+	return append(out, tree.O("relationships", tree.O("organization", cc.One(d.Org), "shared_organizations", cc.Many(shared)),
+		"metadata", cc.Meta(&d.Base), "links", links)...)
 }
 
 func findDomain(q *cc.Req) (*world.Domain, error) {
@@ -116,6 +130,9 @@ func domainName(b *cc.Body) string {
 	if !strings.Contains(name, ".") {
 		b.Add(`Name must contain at least one "."`)
 	}
+	if slices.ContainsFunc(strings.Split(name, "."), func(l string) bool { return len(l) > 63 }) {
+		b.Add("Name subdomains must each be at most 63 characters")
+	}
 	if !domainChars.MatchString(name) {
 		b.Add("Name must consist of alphanumeric characters and hyphens")
 	}
@@ -123,32 +140,39 @@ func domainName(b *cc.Body) string {
 }
 
 func createDomain(q *cc.Req) (*cc.Reply, error) {
-	b, err := q.Body("name", "internal", "relationships", "router_group", "metadata")
+	b, err := q.Body("name", "internal", "relationships", "router_group", "enforce_route_policies", "route_policies_scope", "metadata")
 	if err != nil {
 		return nil, err
 	}
-	name := domainName(b)
-	internal, _ := b.OptBool("internal")
 	var org string
 	var shared []string
-	if b.Get("relationships") != nil {
-		rel := b.Relationships(nil, "organization", "shared_organizations")
-		org = cc.RelGUID(rel, "organization")
-		shared, _ = cc.GUIDs(rel.Path("shared_organizations", "data"))
-		if internal && org != "" {
-			b.Add("Cannot associate an internal domain with an organization")
+	if b.Has("relationships") {
+		if rel, ok := b.Related(); ok {
+			if p := cc.UnknownFields(rel, "organization", "shared_organizations"); p != "" {
+				b.Add("Relationships %s", p)
+			}
+			if rel.Get("organization") != nil {
+				org = b.ToOne(rel, "organization", false)
+			}
+			shared = b.ToMany(rel, "shared_organizations")
+			if rel.Has("shared_organizations") && !rel.Has("organization") {
+				b.Add("Relationships cannot contain shared_organizations without an owning organization.")
+			}
 		}
 	}
+	name := domainName(b)
+	d := &world.Domain{Base: q.W.Base(), Name: name}
+	domainKind(b, d)
 	m := b.Metadata()
 	if err := b.Err(); err != nil {
 		return nil, err
 	}
-	if org == "" {
+	if !b.Has("relationships") {
 		if err := q.MayAdmin(); err != nil {
 			return nil, err
 		}
 	} else {
-		if _, ok := q.W.Orgs.Get(org); !ok || !q.ReadsOrg(org) {
+		if _, ok := q.W.Orgs.Get(org); !ok {
 			return nil, cc.Unprocessable("Organization with guid '%s' does not exist or you do not have access to it.", org)
 		}
 		if err := q.MayWriteOrg(org); err != nil {
@@ -157,8 +181,11 @@ func createDomain(q *cc.Req) (*cc.Reply, error) {
 		if err := q.Feature("private_domain_creation"); err != nil {
 			return nil, err
 		}
+		if err := mayShare(q, shared, org); err != nil {
+			return nil, err
+		}
 	}
-	if b.Get("router_group") != nil {
+	if guid, _ := b.Path("router_group", "guid").(string); guid != "" {
 		return nil, cc.NewError(503, 10015, "ServiceUnavailable", "The Routing API is disabled.")
 	}
 	if err := domainFree(q, name, org); err != nil {
@@ -167,13 +194,83 @@ func createDomain(q *cc.Req) (*cc.Reply, error) {
 	if p := quotas.Domain(&q.Tx, org); org != "" && p != "" {
 		return nil, cc.Unprocessable("%s", p)
 	}
-	d := &world.Domain{Base: q.W.Base(), Name: name, Internal: internal, Org: org, SharedOrgs: shared}
+	d.Org, d.SharedOrgs = org, shared
 	if err := m.Check(&d.Base); err != nil {
 		return nil, err
 	}
 	m.Apply(&d.Base)
 	q.W.Domains.Insert(d)
 	return cc.Created(PresentDomain(q, d)), nil
+}
+
+// domainKind reads what kind of domain it is to be, and notes what excludes what.
+func domainKind(b *cc.Body, d *world.Domain) {
+	group := b.Get("router_group")
+	if group != nil {
+		o, ok := group.(tree.Obj)
+		if !ok {
+			b.Add("Router group must be an object")
+		} else {
+			if p := cc.UnknownFields(o, "guid"); p != "" {
+				b.Add("Router group %s", p)
+			}
+			if _, ok := o.Get("guid").(string); !ok {
+				b.Add("Router group guid must be a string")
+			}
+		}
+	}
+	internal, enforce := b.Get("internal") == true, b.Get("enforce_route_policies") == true
+	if internal {
+		if b.Has("relationships") {
+			b.Add("Cannot associate an internal domain with an organization")
+		}
+		if b.Has("router_group") {
+			b.Add("Internal domains cannot be associated to a router group.")
+		}
+		if enforce {
+			b.Add("Internal domains cannot have route policy enforcement. Internal routes bypass GoRouter.")
+		}
+	}
+	if b.Has("router_group") && enforce {
+		b.Add("Domains with a router group cannot have route policy enforcement. TCP routes do not support mTLS policy enforcement.")
+	}
+	if b.Has("relationships") && b.Has("router_group") {
+		b.Add("Domains scoped to an organization cannot be associated to a router group.")
+	}
+	d.Internal, _ = b.OptBool("internal")
+	d.EnforceRoutePol, _ = b.OptBool("enforce_route_policies")
+	v := b.Get("route_policies_scope")
+	d.PolicyScope, _ = v.(string)
+	if v != nil && !slices.Contains([]string{"any", "org", "space"}, d.PolicyScope) {
+		b.Add("Route policies scope must be one of 'any', 'org', 'space'")
+	}
+	if enforce && d.PolicyScope == "" {
+		b.Add("Route policies scope is required when enforce_route_policies is true")
+	}
+}
+
+// mayShare says why a domain of an organization may not be shared with others.
+func mayShare(q *cc.Req, orgs []string, owner string) error {
+	for _, g := range orgs {
+		if _, ok := q.W.Orgs.Get(g); !ok {
+			return cc.Unprocessable("Organization with guid '%s' does not exist, or you do not have access to it.", g)
+		}
+	}
+	for _, g := range orgs {
+		o, _ := q.W.Orgs.Get(g)
+		switch {
+		case !q.ReadsOrg(g):
+			return cc.Unprocessable("Organization with guid '%s' either does not exist, or you do not have access to it.", g)
+		case !q.Admin() && !q.HasOrgRole(g, world.OrgManager):
+			return cc.Unprocessable("You do not have sufficient permissions for organization '%s' to share domain.", o.Name)
+		case !q.Admin() && o.Suspended:
+			return cc.Unprocessable("Organization '%s' is suspended.", o.Name)
+		}
+	}
+	if slices.Contains(orgs, owner) {
+		return cc.Unprocessable("Domain cannot be shared with owning organization.")
+	}
+	return nil
 }
 
 // domainFree refuses a name in use, and names below (or above) another organization's private domain.
@@ -231,6 +328,9 @@ func deleteDomain(q *cc.Req) (*cc.Reply, error) {
 	if err := mayWriteDomain(q, d); err != nil {
 		return nil, err
 	}
+	if len(d.SharedOrgs) > 0 {
+		return nil, cc.Unprocessable("This domain is shared with other organizations. Unshare before deleting.")
+	}
 	return cc.AcceptedJob(q.StartJob(cc.JobSpec{Operation: "domain.delete", Args: map[string]string{"guid": d.GUID}})), nil
 }
 
@@ -241,37 +341,26 @@ func RemoveDomain(tx *cc.Tx, guid string) {
 }
 
 func shareDomain(q *cc.Req) (*cc.Reply, error) {
+	o, err := q.JSON() // unknown fields are not looked for
+	if err != nil {
+		return nil, err
+	}
+	guids, ok := cc.GUIDs(o.Get("data"))
+	if !ok || slices.ContainsFunc(guids, func(g string) bool { return g == "" || len(g) > 200 }) {
+		return nil, cc.Unprocessable(`Data must have the structure "data": [{"guid": shared_org_guid_1}, {"guid": shared_org_guid_2}]`)
+	}
 	d, err := findDomain(q)
 	if err != nil {
 		return nil, err
 	}
-	b, err := q.Body("data")
-	if err != nil {
+	if err := mayWriteDomain(q, d); err != nil {
 		return nil, err
 	}
-	guids, ok := cc.GUIDs(b.Get("data"))
-	if !ok {
-		b.Add("Data must be an array")
-	}
-	if err := b.Err(); err != nil {
+	if err := mayShare(q, guids, d.Org); err != nil {
 		return nil, err
 	}
 	if d.Org == "" {
 		return nil, cc.Unprocessable("Domains cannot be shared with other organizations unless they are scoped to an organization.")
-	}
-	if err := mayWriteDomain(q, d); err != nil {
-		return nil, err
-	}
-	for _, g := range guids {
-		if _, ok := q.W.Orgs.Get(g); !ok || !q.ReadsOrg(g) {
-			return nil, cc.Unprocessable("Organization with guid '%s' does not exist, or you do not have access to it.", g)
-		}
-		if err := q.MayWriteOrg(g); err != nil {
-			return nil, err
-		}
-		if g == d.Org {
-			return nil, cc.Unprocessable("Domain cannot be shared with owning organization.")
-		}
 	}
 	for _, g := range guids {
 		if !slices.Contains(d.SharedOrgs, g) {
@@ -286,16 +375,27 @@ func unshareDomain(q *cc.Req) (*cc.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	gone := cc.Unprocessable("Organization with guid '%s' does not exist or you do not have access to it.", q.Var("org"))
 	org, ok := q.W.Orgs.Get(q.Var("org"))
-	if !ok || !q.ReadsOrg(org.GUID) {
-		return nil, cc.Unprocessable("Organization with guid '%s' does not exist, or you do not have access to it.", q.Var("org"))
+	if !ok {
+		return nil, gone
 	}
-	if !q.Admin() && !q.HasOrgRole(d.Org, world.OrgManager) && !q.HasOrgRole(org.GUID, world.OrgManager) {
-		return nil, cc.NotAuthorized()
+	if err := mayWriteDomain(q, d); err != nil { // either end may loosen the tie
+		if err := q.MayWriteOrg(org.GUID); err != nil {
+			return nil, err
+		}
+	}
+	if !q.ReadsOrg(org.GUID) {
+		return nil, gone
 	}
 	i := slices.Index(d.SharedOrgs, org.GUID)
 	if i < 0 {
 		return nil, cc.Unprocessable("Unable to unshare domain from organization with name '%s'. Ensure the domain is shared to this organization.", org.Name)
+	}
+	for _, r := range q.W.Routes.By("domain", d.GUID) {
+		if s, ok := q.W.Spaces.Get(r.Space); ok && s.Org == org.GUID {
+			return nil, cc.Unprocessable("This domain has associated routes in this organization. Delete the routes before unsharing.")
+		}
 	}
 	d.SharedOrgs = slices.Delete(slices.Clone(d.SharedOrgs), i, i+1)
 	return cc.NoContent(), nil
@@ -308,8 +408,9 @@ func orgDomains(q *cc.Req) (*cc.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	sees := SeesDomain(q)
 	return domainsOfOrg.Answer(q, q.W.Domains.All(), func(d *world.Domain) bool {
-		return d.Org == "" || d.Org == o.GUID || slices.Contains(d.SharedOrgs, o.GUID)
+		return d.Org == "" || sees(d) && (d.Org == o.GUID || slices.Contains(d.SharedOrgs, o.GUID))
 	})
 }
 
@@ -333,7 +434,7 @@ func orgDefaultDomain(q *cc.Req) (*cc.Reply, error) {
 		return nil, err
 	}
 	d := DefaultDomain(&q.Tx, o.GUID)
-	if d == nil {
+	if d == nil || !SeesDomain(q)(d) {
 		return nil, cc.NotFound("Domain")
 	}
 	return cc.OK(PresentDomain(q, d)), nil

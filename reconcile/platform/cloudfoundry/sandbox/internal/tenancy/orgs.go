@@ -2,6 +2,7 @@ package tenancy
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
@@ -19,8 +20,7 @@ func registerOrgs(s *cc.Server) {
 	s.Read("GET /v3/organizations/{guid}/domains/default", orgDefaultDomain)
 	s.Read("GET /v3/organizations/{guid}/users", orgUsers)
 	s.Job("organization.delete", func(tx *cc.Tx, j *world.Job) error {
-		RemoveOrg(tx, j.Args["guid"])
-		return nil
+		return deleteOrgNow(tx, j.Args["guid"])
 	})
 }
 
@@ -106,6 +106,9 @@ func createOrg(q *cc.Req) (*cc.Reply, error) {
 	if err := b.Err(); err != nil {
 		return nil, err
 	}
+	if suspended && !q.Admin() {
+		return nil, cc.NotAuthorized()
+	}
 	if orgByName(&q.Tx, name) != nil {
 		return nil, cc.Unprocessable("Organization '%s' already exists.", name)
 	}
@@ -118,7 +121,9 @@ func createOrg(q *cc.Req) (*cc.Reply, error) {
 	q.Audit("audit.organization.create", orgTarget(o), "", o.GUID, tree.O("request", b.Obj))
 	if !q.Admin() && q.Token.UserID != "" { // observed fact: the creator becomes user and manager
 		for _, t := range []string{world.OrgUser, world.OrgManager} {
-			q.W.Roles.Insert(&world.Role{Base: q.W.Base(), Type: t, User: q.Token.UserID, Org: o.GUID})
+			r := &world.Role{Base: q.W.Base(), Type: t, User: q.Token.UserID, Org: o.GUID}
+			q.W.Roles.Insert(r)
+			auditRole(&q.Tx, r, "_add", b.Obj)
 		}
 	}
 	return cc.Created(PresentOrg(q, o)), nil
@@ -164,7 +169,7 @@ func updateOrg(q *cc.Req) (*cc.Reply, error) {
 	if err := b.Err(); err != nil {
 		return nil, err
 	}
-	if hasSuspended && !q.Admin() {
+	if hasSuspended && suspended && !q.Admin() {
 		return nil, cc.NotAuthorized()
 	}
 	if other := orgByName(&q.Tx, name); name != "" && other != nil && other != o {
@@ -196,6 +201,37 @@ func deleteOrg(q *cc.Req) (*cc.Reply, error) {
 	return cc.AcceptedJob(q.StartJob(cc.JobSpec{Operation: "organization.delete", Args: map[string]string{"guid": o.GUID}})), nil
 }
 
+// deleteOrgNow empties the spaces first; what then stands in the way of the organization leaves it, without spaces.
+func deleteOrgNow(tx *cc.Tx, guid string) error {
+	o, ok := tx.W.Orgs.Get(guid)
+	if !ok {
+		return nil
+	}
+	failed := func(why []string) error {
+		return cc.NewError(502, 290010, "OrganizationDeletionFailed", "Deletion of organization %s failed because one or more resources within could not be deleted.\n\n%s",
+			o.Name, strings.Join(why, "\n\n"))
+	}
+	var why []string
+	for _, s := range tx.W.Spaces.By("org", guid) {
+		if err := deleteSpaceNow(tx, s.GUID); err != nil {
+			why = append(why, err.Detail)
+		}
+	}
+	if why != nil {
+		return failed(why)
+	}
+	for d := range tx.W.Domains.All() {
+		if d.Org == guid && len(d.SharedOrgs) > 0 {
+			why = append(why, "Domain '"+d.Name+"' is shared with other organizations. Unshare before deleting.")
+		}
+	}
+	if why != nil {
+		return failed(why)
+	}
+	RemoveOrg(tx, guid)
+	return nil
+}
+
 // RemoveOrg takes an organization away with all that is in it.
 func RemoveOrg(tx *cc.Tx, guid string) {
 	o, ok := tx.W.Orgs.Get(guid)
@@ -206,6 +242,9 @@ func RemoveOrg(tx *cc.Tx, guid string) {
 		RemoveSpace(tx, s.GUID)
 	}
 	tx.Gone("organization", guid)
+	for d := range tx.W.Domains.All() {
+		d.SharedOrgs = slices.DeleteFunc(slices.Clone(d.SharedOrgs), func(o string) bool { return o == guid })
+	}
 	for d := range tx.W.Domains.All() {
 		if d.Org == guid {
 			RemoveDomain(tx, d.GUID)

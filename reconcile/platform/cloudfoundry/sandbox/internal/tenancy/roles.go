@@ -15,7 +15,10 @@ func registerRoles(s *cc.Server) {
 	s.Read("GET /v3/roles/{guid}", showRole)
 	s.Write("DELETE /v3/roles/{guid}", deleteRole)
 	s.Job("role.delete", func(tx *cc.Tx, j *world.Job) error {
-		tx.W.Roles.Delete(j.Args["guid"])
+		if r, ok := tx.W.Roles.Get(j.Args["guid"]); ok {
+			auditRole(tx, r, "_remove", tree.Obj{})
+			tx.W.Roles.Delete(r.GUID)
+		}
 		return nil
 	})
 }
@@ -90,13 +93,18 @@ func seesRole(q *cc.Req) func(*world.Role) bool {
 func listRoles(q *cc.Req) (*cc.Reply, error) { return roles.Answer(q, q.W.Roles.All(), seesRole(q)) }
 
 func showRole(q *cc.Req) (*cc.Reply, error) {
+	inc := q.Included()
+	for k := range q.Query {
+		if k != "include" {
+			return nil, cc.Unprocessable("Unknown query parameter(s): '%s'. Valid parameters are: 'include'", k)
+		}
+	}
+	if p := cc.IncludeProblem(inc, "user", "organization", "space"); p != "" {
+		return nil, cc.Unprocessable("%s", p)
+	}
 	r, ok := q.W.Roles.Get(q.Var("guid"))
 	if !ok || !seesRole(q)(r) {
 		return nil, cc.NotFound("Role")
-	}
-	inc := q.Included()
-	if p := cc.IncludeProblem(inc, "user", "organization", "space"); p != "" {
-		return nil, cc.BadQuery(p)
 	}
 	o := presentRole(q, r)
 	if inc != nil {
@@ -110,91 +118,185 @@ func createRole(q *cc.Req) (*cc.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	rel := b.Relationships(nil, "user", "organization", "space")
 	typ, _ := b.Str("type")
+	var who roleUser
+	var org, space string
+	if rel, ok := b.Related(); ok {
+		who, org, space = readRole(b, rel, typ)
+	}
 	if !slices.Contains(roleTypes, typ) {
 		b.Add("Type must be one of the allowed types %s", cc.Inspect(roleTypes))
 	}
-	userGUID := roleUser(q, b, rel)
 	if err := b.Err(); err != nil {
 		return nil, err
 	}
-	r := &world.Role{Base: q.W.Base(), Type: typ, User: userGUID}
-	if strings.HasPrefix(typ, "organization_") {
-		o, ok := q.W.Orgs.Get(cc.RelGUID(rel, "organization"))
-		if !ok || !q.ReadsOrg(o.GUID) {
-			return nil, cc.Unprocessable("Invalid organization. Ensure that the organization exists and you have access to it.")
-		}
-		if err := q.MayWriteOrg(o.GUID); err != nil {
-			return nil, err
-		}
-		if hasRole(q.W.Roles.By("org", o.GUID), userGUID, typ) {
-			return nil, cc.Unprocessable("User '%s' already has '%s' role in organization '%s'.", userName(q, userGUID), typ, o.Name)
-		}
-		r.Org = o.GUID
+	r := &world.Role{Base: q.W.Base(), Type: typ}
+	if space != "" {
+		err = spaceRole(q, r, who, space, b.Obj)
 	} else {
-		s, err := q.BodySpace(cc.RelGUID(rel, "space"))
-		if err != nil {
-			return nil, err
-		}
-		if err := q.MayWriteSpace(s.GUID, world.SpaceManager, world.OrgManager); err != nil {
-			return nil, err
-		}
-		if !hasRole(q.W.Roles.By("org", s.Org), userGUID, world.OrgUser) {
-			return nil, cc.Unprocessable("Users cannot be assigned roles in a space if they do not have a role in that space's organization.")
-		}
-		if hasRole(q.W.Roles.By("space", s.GUID), userGUID, typ) {
-			return nil, cc.Unprocessable("User '%s' already has '%s' role in space '%s'.", userName(q, userGUID), typ, s.Name)
-		}
-		r.Space = s.GUID
+		err = orgRole(q, r, who, org, b.Obj)
 	}
-	if u, ok := q.W.Users.Get(userGUID); ok {
-		u.Listed = true
-	} else {
-		u := &world.User{Base: q.W.Base(), Listed: true}
-		u.GUID = userGUID
-		q.W.Users.Insert(u)
+	if err != nil {
+		return nil, err
 	}
 	q.W.Roles.Insert(r)
-	auditRole(&q.Tx, r, "_add")
 	return cc.Created(presentRole(q, r)), nil
 }
 
-// roleUser checks how the user is named, by guid or by name, and returns the guid.
-func roleUser(q *cc.Req, b *cc.Body, rel tree.Obj) string {
-	typ, _ := b.Str("type")
-	if len(rel) > 0 && slices.Contains(roleTypes, typ) {
-		orgRole := strings.HasPrefix(typ, "organization_")
-		if orgRole && rel.Has("space") {
-			b.Add("Relationships Space cannot be provided with the organization role type: '%s'.", typ)
-		}
-		if !orgRole && rel.Has("organization") {
-			b.Add("Relationships Organization cannot be provided with the space role type: '%s'.", typ)
-		}
-		if rel.Has("space") && rel.Has("organization") {
-			b.Add("Relationships cannot specify both an organization and a space.")
-		}
-		if !rel.Has("user") {
-			b.Add("Relationships User can't be blank")
-		}
+// roleUser is how a request names a user: by guid, or by name and perhaps origin.
+type roleUser struct{ guid, name, origin string }
+
+// readRole notes the problems with the relationships of a role in the order in which the controller does.
+func readRole(b *cc.Body, rel tree.Obj, typ string) (u roleUser, org, space string) {
+	if p := cc.UnknownFields(rel, "space", "user", "organization"); p != "" {
+		b.Add("Relationships %s", p)
 	}
-	guid, name := cc.RelGUID(rel, "user"), ""
-	name, _ = rel.Path("user", "data", "username").(string)
-	switch {
-	case len(rel) == 0:
-	case guid == "" && name == "":
-		b.Add("Relationships User must have a username or guid specified")
-	case guid != "" && name != "":
+	user := rel.Get("user")
+	if cc.IsEmpty(user) {
+		b.Add("Relationships User can't be blank")
+	}
+	data, _ := rel.Path("user", "data").(tree.Obj)
+	n := len(b.Problems)
+	if data.Has("guid") && data.Has("username") {
 		b.Add("Relationships Username cannot be specified when identifying user by guid")
-	case guid == "":
-		for u := range q.W.Users.All() {
-			if strings.EqualFold(u.Username, name) {
-				return u.GUID
-			}
-		}
-		b.Add("No user exists with the username '%s'.", name)
 	}
-	return guid
+	if data.Has("guid") && data.Has("origin") {
+		b.Add("Relationships User origin cannot be specified when identifying user by guid")
+	}
+	if !data.Has("username") && data.Has("origin") {
+		b.Add("Relationships User origin cannot be specified without specifying the username")
+	}
+	if !data.Has("username") && !data.Has("guid") {
+		b.Add("Relationships User must have a username or guid specified")
+	}
+	userOK := len(b.Problems) == n && !cc.IsEmpty(user)
+	n = len(b.Problems)
+	hasSpace, hasOrg := rel.Path("space", "data") != nil, rel.Path("organization", "data") != nil
+	if !hasSpace && !hasOrg {
+		b.Add("Relationships must specify either a space or an organization.")
+	}
+	if hasSpace && strings.HasPrefix(typ, "organization_") && slices.Contains(roleTypes, typ) {
+		b.Add("Relationships Space cannot be provided with the organization role type: '%s'.", typ)
+	}
+	if hasOrg && strings.HasPrefix(typ, "space_") && slices.Contains(roleTypes, typ) {
+		b.Add("Relationships Organization cannot be provided with the space role type: '%s'.", typ)
+	}
+	if hasSpace && hasOrg {
+		b.Add("Relationships cannot specify both an organization and a space.")
+	}
+	if len(b.Problems) == n {
+		if rel.Get("organization") == nil {
+			space = b.ToOne(rel, "space", true)
+		}
+		if rel.Get("space") == nil {
+			org = b.ToOne(rel, "organization", true)
+		}
+	}
+	if !userOK {
+		return u, org, space
+	}
+	if data.Has("guid") {
+		u.guid = b.ToOne(rel, "user", false)
+		return u, org, space
+	}
+	var ok bool
+	if u.name, ok = data.Get("username").(string); !ok {
+		b.Add("Relationships Username must be a string")
+	}
+	if v := data.Get("origin"); v != nil {
+		if u.origin, ok = v.(string); !ok {
+			b.Add("Relationships User origin must be a string")
+		}
+	}
+	return u, org, space
+}
+
+const notInOrg = "Users cannot be assigned roles in a space if they do not have a role in that space's organization."
+
+// find is the guid of the user; a name is looked up, which a feature flag can forbid.
+func (u roleUser) find(q *cc.Req, forSpace bool) (string, error) {
+	if u.name == "" {
+		return u.guid, nil
+	}
+	if err := q.FeatureForAll("set_roles_by_username"); err != nil {
+		return "", err
+	}
+	var guids, origins []string
+	for x := range q.W.Users.All() {
+		if strings.EqualFold(x.Username, u.name) && (u.origin == "" || x.Origin == u.origin) {
+			guids, origins = append(guids, x.GUID), append(origins, x.Origin)
+		}
+	}
+	switch {
+	case len(guids) > 1:
+		slices.Sort(origins)
+		return "", cc.Unprocessable("Ambiguous user. User with username '%s' exists in the following origins: %s. Specify an origin to disambiguate.", u.name, strings.Join(origins, ", "))
+	case len(guids) == 1:
+		return guids[0], nil
+	case forSpace:
+		return "", cc.Unprocessable(notInOrg)
+	case u.origin != "":
+		return "", cc.Unprocessable("No user exists with the username '%s' and origin '%s'.", u.name, u.origin)
+	}
+	return "", cc.Unprocessable("No user exists with the username '%s'.", u.name)
+}
+
+func spaceRole(q *cc.Req, r *world.Role, who roleUser, space string, request tree.Obj) error {
+	const invalid = "Invalid space. Ensure that the space exists and you have access to it."
+	s, ok := q.W.Spaces.Get(space)
+	if !ok {
+		return cc.Unprocessable(invalid)
+	}
+	if err := q.MayWriteSpace(s.GUID, world.SpaceManager, world.OrgManager); err != nil {
+		return err
+	}
+	user, err := who.find(q, true)
+	if err != nil {
+		return err
+	}
+	u, ok := q.W.Users.Get(user)
+	if !ok || !seesUser(q)(u) || !hasRole(q.W.Roles.By("org", s.Org), user, world.OrgUser) {
+		return cc.Unprocessable(notInOrg)
+	}
+	r.User, r.Space = user, s.GUID
+	auditRole(&q.Tx, r, "_add", request) // observed fact: even if the user has the role already
+	if hasRole(q.W.Roles.By("space", s.GUID), user, r.Type) {
+		return cc.Unprocessable("User '%s' already has '%s' role in space '%s'.", userName(q, user), r.Type, s.Name)
+	}
+	return nil
+}
+
+func orgRole(q *cc.Req, r *world.Role, who roleUser, org string, request tree.Obj) error {
+	o, ok := q.W.Orgs.Get(org)
+	if !ok {
+		return cc.Unprocessable("Invalid organization. Ensure that the organization exists and you have access to it.")
+	}
+	if err := q.MayWriteOrg(o.GUID); err != nil {
+		return err
+	}
+	user, err := who.find(q, false)
+	if err != nil {
+		return err
+	}
+	list(q, user)
+	r.User, r.Org = user, o.GUID
+	auditRole(&q.Tx, r, "_add", request)
+	if hasRole(q.W.Roles.By("org", o.GUID), user, r.Type) {
+		return cc.Unprocessable("User '%s' already has '%s' role in organization '%s'.", userName(q, user), r.Type, o.Name)
+	}
+	return nil
+}
+
+// list makes a user known to the controller, whether UAA knows such a user or not (observed fact).
+func list(q *cc.Req, guid string) *world.User {
+	u, ok := q.W.Users.Get(guid)
+	if !ok {
+		u = &world.User{Base: q.W.Base()}
+		u.GUID = guid
+		q.W.Users.Insert(u)
+	}
+	u.Listed = true
+	return u
 }
 
 func hasRole(have []*world.Role, user, typ string) bool {
@@ -209,12 +311,12 @@ func userName(q *cc.Req, guid string) string {
 }
 
 // auditRole leaves audit.user.ROLE_add or _remove; its target is the user.
-func auditRole(tx *cc.Tx, r *world.Role, what string) {
+func auditRole(tx *cc.Tx, r *world.Role, what string, request tree.Obj) {
 	name := ""
 	if u, ok := tx.W.Users.Get(r.User); ok {
 		name = u.Username
 	}
-	tx.Audit("audit.user."+r.Type+what, world.Target{GUID: r.User, Type: "user", Name: name}, r.Space, r.Org, nil)
+	tx.Audit("audit.user."+r.Type+what, world.Target{GUID: r.User, Type: "user", Name: name}, r.Space, r.Org, tree.O("request", request))
 }
 
 func deleteRole(q *cc.Req) (*cc.Reply, error) {
@@ -236,6 +338,5 @@ func deleteRole(q *cc.Req) (*cc.Reply, error) {
 			}
 		}
 	}
-	auditRole(&q.Tx, r, "_remove")
 	return cc.AcceptedJob(q.StartJob(cc.JobSpec{Operation: "role.delete", Args: map[string]string{"guid": r.GUID}})), nil
 }

@@ -19,7 +19,9 @@ func registerSpaces(s *cc.Server) {
 	s.Write("PATCH /v3/spaces/{guid}/features/{name}", setSpaceFeature)
 	s.Read("GET /v3/spaces/{guid}/users", spaceUsers)
 	s.Job("space.delete", func(tx *cc.Tx, j *world.Job) error {
-		RemoveSpace(tx, j.Args["guid"])
+		if err := deleteSpaceNow(tx, j.Args["guid"]); err != nil {
+			return err
+		}
 		return nil
 	})
 }
@@ -88,7 +90,7 @@ func PresentSpace(q *cc.Req, s *world.Space) tree.Obj {
 		links.Set("quota", q.Link("/v3/space_quotas/"+s.Quota))
 	}
 	return cc.Head(&s.Base,
-		"name", s.Name, "suspended", false, // observed fact: the space does not show that its organization is suspended
+		"name", s.Name, "suspended", s.Suspended, // observed fact: that its organization is suspended does not show here
 		"relationships", tree.O("organization", cc.One(s.Org), "quota", cc.One(s.Quota)),
 		"metadata", cc.Meta(&s.Base), "links", links)
 }
@@ -110,17 +112,23 @@ func showSpace(q *cc.Req) (*cc.Reply, error) {
 }
 
 func createSpace(q *cc.Req) (*cc.Reply, error) {
-	b, err := q.Body("name", "relationships", "metadata")
+	b, err := q.Body("name", "relationships", "suspended", "metadata")
 	if err != nil {
 		return nil, err
 	}
-	rel := b.Relationships([]string{"organization"})
-	name := orgName(b, true)
+	org := ""
+	if rel, ok := b.Related(); ok {
+		if p := cc.UnknownFields(rel, "organization"); p != "" {
+			b.Add("Relationships %s", p)
+		}
+		org = b.ToOne(rel, "organization", true)
+	}
+	name := spaceName(b)
+	suspended, hasSuspended := b.OptBool("suspended")
 	m := b.Metadata()
 	if err := b.Err(); err != nil {
 		return nil, err
 	}
-	org := cc.RelGUID(rel, "organization")
 	o, ok := q.W.Orgs.Get(org)
 	if !ok || !q.ReadsOrg(org) {
 		return nil, cc.Unprocessable("Invalid organization. Ensure the organization exists and you have access to it.")
@@ -128,10 +136,13 @@ func createSpace(q *cc.Req) (*cc.Reply, error) {
 	if err := q.MayWriteOrg(org); err != nil {
 		return nil, err
 	}
+	if hasSuspended && !q.Admin() && !q.HasOrgRole(org, world.OrgManager) {
+		return nil, cc.NotAuthorized()
+	}
 	if spaceByName(&q.Tx, org, name) != nil {
 		return nil, cc.Unprocessable("Name must be unique per organization")
 	}
-	s := &world.Space{Base: q.W.Base(), Name: name, Org: o.GUID}
+	s := &world.Space{Base: q.W.Base(), Name: name, Org: o.GUID, Suspended: suspended}
 	if err := m.Check(&s.Base); err != nil {
 		return nil, err
 	}
@@ -139,6 +150,27 @@ func createSpace(q *cc.Req) (*cc.Reply, error) {
 	q.W.Spaces.Insert(s)
 	q.Audit("audit.space.create", spaceTarget(s), s.GUID, org, tree.O("request", b.Obj))
 	return cc.Created(PresentSpace(q, s)), nil
+}
+
+// spaceName checks the name of a new space. Presence comes first here, and there is no shortest length.
+func spaceName(b *cc.Body) string {
+	v := b.Get("name")
+	name, ok := v.(string)
+	if cc.IsEmpty(v) {
+		b.Add("Name can't be blank")
+	}
+	if v == nil {
+		return ""
+	}
+	if !ok {
+		b.Add("Name must be a string")
+		return ""
+	}
+	b.Length("Name", name, 0, 255)
+	if !escaped.MatchString(name) {
+		b.Add("Name must not contain escaped characters")
+	}
+	return name
 }
 
 func spaceByName(tx *cc.Tx, org, name string) *world.Space {
@@ -162,14 +194,18 @@ func updateSpace(q *cc.Req) (*cc.Reply, error) {
 	if err := q.MayWriteSpace(s.GUID, world.SpaceManager, world.OrgManager); err != nil {
 		return nil, err
 	}
-	b, err := q.Body("name", "metadata")
+	b, err := q.Body("name", "suspended", "metadata")
 	if err != nil {
 		return nil, err
 	}
 	name := orgName(b, false)
+	suspended, hasSuspended := b.OptBool("suspended")
 	m := b.Metadata()
 	if err := b.Err(); err != nil {
 		return nil, err
+	}
+	if hasSuspended && !q.Admin() && !q.HasOrgRole(s.Org, world.OrgManager) {
+		return nil, cc.NotAuthorized()
 	}
 	if other := spaceByName(&q.Tx, s.Org, name); name != "" && other != nil && other != s {
 		o, _ := q.W.Orgs.Get(s.Org)
@@ -180,6 +216,9 @@ func updateSpace(q *cc.Req) (*cc.Reply, error) {
 	}
 	if name != "" {
 		s.Name = name
+	}
+	if hasSuspended {
+		s.Suspended = suspended
 	}
 	m.Apply(&s.Base)
 	q.Touch(&s.Base)
@@ -196,6 +235,20 @@ func deleteSpace(q *cc.Req) (*cc.Reply, error) {
 		return nil, err
 	}
 	return cc.AcceptedJob(q.StartJob(cc.JobSpec{Operation: "space.delete", Args: map[string]string{"guid": s.GUID}})), nil
+}
+
+// deleteSpaceNow takes a space away unless something in it cannot be deleted yet, which then is done all the same.
+func deleteSpaceNow(tx *cc.Tx, guid string) *cc.Error {
+	s, ok := tx.W.Spaces.Get(guid)
+	if !ok {
+		return nil
+	}
+	if why := tx.Stays("space", guid); why != nil {
+		return cc.NewError(502, 290008, "SpaceDeletionFailed", "Deletion of space %s failed because one or more resources within could not be deleted.\n\n\t%s",
+			s.Name, strings.Join(why, "\n\n\t"))
+	}
+	RemoveSpace(tx, guid)
+	return nil
 }
 
 // RemoveSpace takes a space away with all that is in it.

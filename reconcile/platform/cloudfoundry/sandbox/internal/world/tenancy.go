@@ -16,6 +16,7 @@ type Space struct {
 	Org              string `json:"org"`
 	Quota            string `json:"quota,omitempty"`
 	SSHDisabled      bool   `json:"ssh_disabled,omitempty"`
+	Suspended        bool   `json:"suspended,omitempty"`
 	IsolationSegment string `json:"isolation_segment,omitempty"`
 }
 
@@ -28,6 +29,7 @@ type Domain struct {
 	Org             string   `json:"org,omitempty"`
 	SharedOrgs      []string `json:"shared_orgs,omitempty"`
 	EnforceRoutePol bool     `json:"enforce_route_policies,omitempty"`
+	PolicyScope     string   `json:"route_policies_scope,omitempty"` // any, org or space
 }
 
 // User is known to UAA (with a password) or to the controller (once it was granted a role, or acted), or both.
