@@ -108,7 +108,7 @@ func (r *Repository) anonymous() bool {
 func (r *Repository) empty() error {
 	return &source.Error{
 		Source: r.name, State: source.Empty,
-		Err: errors.New("the repository has no commit"), Hint: "push a first commit",
+		Err: errors.New("the repository has no branch and no commit"), Hint: "push a first commit",
 	}
 }
 

@@ -258,7 +258,12 @@ func (r *Repository) Snapshot(ctx context.Context, known *source.Snapshot) (*sou
 		snap, err = r.snapshot(ctx, known)
 	}
 	if err != nil {
-		return nil, r.explain(ctx, err)
+		err = r.explain(ctx, err)
+		var e *source.Error
+		if errors.As(err, &e) && e.State == source.Empty && known != nil { // it had commits when we last looked
+			err = r.gone("the repository has no branch any more", nil, "all of its branches were deleted: push the branch again")
+		}
+		return nil, err
 	}
 	return snap, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -41,14 +42,14 @@ func (r *Repository) openLocal() (storer.EncodedObjectStorer, plumbing.Hash, err
 		return repo.Storer, h, nil
 	}
 
-	have, err := localBranches(repo.Storer)
+	have, all, err := localReferences(repo.Storer)
 	if err != nil {
 		return nil, plumbing.ZeroHash, err
 	}
 	name := r.reference()
 	ref, err := storer.ResolveReference(repo.Storer, name)
 	switch {
-	case errors.Is(err, plumbing.ErrReferenceNotFound) && len(have) == 0:
+	case errors.Is(err, plumbing.ErrReferenceNotFound) && all == 0:
 		return nil, plumbing.ZeroHash, r.empty()
 	case errors.Is(err, plumbing.ErrReferenceNotFound) && name == plumbing.HEAD:
 		return nil, plumbing.ZeroHash, r.gone("the repository's default branch does not exist", have, "name a branch, or push the default branch")
@@ -64,17 +65,21 @@ func (r *Repository) openLocal() (storer.EncodedObjectStorer, plumbing.Hash, err
 	return repo.Storer, commit.Hash, nil
 }
 
-func localBranches(s storer.ReferenceStorer) ([]string, error) {
+// localReferences lists the branches, and counts all that names a commit.
+func localReferences(s storer.ReferenceStorer) (branches []string, all int, err error) {
 	refs, err := s.IterReferences()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var all []string
 	err = refs.ForEach(func(ref *plumbing.Reference) error {
+		if ref.Type() == plumbing.HashReference {
+			all++
+		}
 		if ref.Name().IsBranch() {
-			all = append(all, ref.Name().Short())
+			branches = append(branches, ref.Name().Short())
 		}
 		return nil
 	})
-	return all, err
+	slices.Sort(branches)
+	return branches, all, err
 }

@@ -255,6 +255,15 @@ func TestBranchGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	snapshot(t, r, known)
+	// Then the last one goes. That is not the emptiness of a new repository.
+	if err := repo.DeleteBranch("next"); err != nil {
+		t.Fatal(err)
+	}
+	for _, url := range []string{url, repo.Dir()} {
+		_, err = open(t, git.Options{URL: url}).Snapshot(t.Context(), known)
+		state(t, err, source.BranchGone)
+		fails(t, git.Options{URL: url}, source.Empty)
+	}
 }
 
 func TestEmpty(t *testing.T) {

@@ -22,8 +22,10 @@ func (s *Server) receive(st storage.Storer, in io.Reader, out io.Writer) error {
 	in = buffered
 	// A client with nothing to push says so with a flush. So does git before a large push over HTTP, to
 	// learn whether it may (remote-curl.c, probe_rpc).
-	if start, err := buffered.Peek(4); err != nil || string(start) == "0000" {
+	if start, err := buffered.Peek(4); errors.Is(err, io.EOF) || string(start) == "0000" {
 		return nil
+	} else if err != nil {
+		return err
 	}
 	req := packp.NewReferenceUpdateRequest()
 	if err := req.Decode(in); err != nil {

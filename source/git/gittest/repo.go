@@ -105,7 +105,7 @@ func (r *Repo) CommitWith(c Change) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	e := &editor{Storer: st, fresh: memory.NewStorage()}
+	e := &editor{repo: st, fresh: memory.NewStorage()}
 	h, err := e.commit(c)
 	if err != nil {
 		return "", fmt.Errorf("committing to %s: %w", r.dir, err)
@@ -115,7 +115,7 @@ func (r *Repo) CommitWith(c Change) (string, error) {
 
 // editor makes a commit: it reads from the repository and collects what is new.
 type editor struct {
-	storage.Storer
+	repo  storage.Storer
 	fresh *memory.Storage
 }
 
@@ -124,13 +124,13 @@ func (e *editor) flush() error {
 	const many = 100
 	if len(e.fresh.Objects) < many {
 		for _, o := range e.fresh.Objects {
-			if _, err := e.Storer.SetEncodedObject(o); err != nil {
+			if _, err := e.repo.SetEncodedObject(o); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	w, err := e.Storer.(storer.PackfileWriter).PackfileWriter() // go-git's file storage is one
+	w, err := e.repo.(storer.PackfileWriter).PackfileWriter() // go-git's file storage is one
 	if err != nil {
 		return err
 	}
@@ -164,16 +164,16 @@ func (e *editor) commit(c Change) (plumbing.Hash, error) {
 	commit.Committer = commit.Author
 
 	leaves := map[string]leaf{}
-	base, err := e.Storer.Reference(branch)
+	base, err := e.repo.Reference(branch)
 	if errors.Is(err, plumbing.ErrReferenceNotFound) && c.From != "" {
-		base, err = e.Storer.Reference(plumbing.NewBranchReferenceName(c.From))
+		base, err = e.repo.Reference(plumbing.NewBranchReferenceName(c.From))
 	}
 	switch {
 	case errors.Is(err, plumbing.ErrReferenceNotFound) && c.From == "":
 	case err != nil:
 		return plumbing.ZeroHash, err
 	case !c.Replace:
-		parent, err := object.GetCommit(e.Storer, base.Hash())
+		parent, err := object.GetCommit(e.repo, base.Hash())
 		if err != nil {
 			return plumbing.ZeroHash, err
 		}
@@ -214,11 +214,11 @@ func (e *editor) commit(c Change) (plumbing.Hash, error) {
 	if err := e.flush(); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return h, e.Storer.SetReference(plumbing.NewHashReference(branch, h))
+	return h, e.repo.SetReference(plumbing.NewHashReference(branch, h))
 }
 
 func (e *editor) flatten(dir string, h plumbing.Hash, into map[string]leaf) error {
-	t, err := object.GetTree(e.Storer, h)
+	t, err := object.GetTree(e.repo, h)
 	if err != nil {
 		return fmt.Errorf("tree %s of %q: %w", h, dir, err)
 	}
@@ -291,7 +291,7 @@ func (e *editor) store(t plumbing.ObjectType, content []byte) (plumbing.Hash, er
 
 // keep notes o for flush, unless the repository has it.
 func (e *editor) keep(o plumbing.EncodedObject) (plumbing.Hash, error) {
-	if h := o.Hash(); e.Storer.HasEncodedObject(h) == nil {
+	if h := o.Hash(); e.repo.HasEncodedObject(h) == nil {
 		return h, nil
 	}
 	return e.fresh.SetEncodedObject(o)

@@ -156,7 +156,7 @@ type HTTP struct {
 // ListenHTTP serves on a free port of loopback until Close. Tests that want TLS hand the Server to
 // httptest.NewTLSServer.
 func (s *Server) ListenHTTP() (*HTTP, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listenLoopback()
 	if err != nil {
 		return nil, fmt.Errorf("starting the Git server: %w", err)
 	}
@@ -166,6 +166,10 @@ func (s *Server) ListenHTTP() (*HTTP, error) {
 		_ = h.server.Serve(l)
 	}()
 	return h, nil
+}
+
+func listenLoopback() (net.Listener, error) {
+	return net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 }
 
 // Close stops the server and cuts open connections.

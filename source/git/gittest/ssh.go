@@ -39,7 +39,7 @@ func (s *Server) ListenSSH() (*SSH, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listenLoopback()
 	if err != nil {
 		return nil, fmt.Errorf("starting the Git server: %w", err)
 	}

@@ -125,7 +125,7 @@ func (s *Server) upload(st storage.Storer, in io.Reader, out io.Writer, stateles
 		return err
 	}
 	objects = slices.DeleteFunc(objects, func(h plumbing.Hash) bool { return slices.Contains(s.Withhold, h.String()) })
-	var w io.Writer = out
+	w := out
 	if req.sideband {
 		w = sideband.NewMuxer(sideband.Sideband64k, out)
 	}

@@ -389,7 +389,7 @@ func (n *node) hash() []byte {
 	}
 	var body bytes.Buffer
 	for _, c := range slices.SortedFunc(slices.Values(n.children), func(a, b *node) int { return cmp.Compare(key(a), key(b)) }) {
-		mode, sum := "40000", []byte(nil)
+		mode := "40000"
 		switch c.Mode {
 		case Regular:
 			mode = "100644"
@@ -400,10 +400,11 @@ func (n *node) hash() []byte {
 		case Submodule:
 			mode = "160000"
 		}
+		var sum []byte
 		if mode == "40000" {
 			sum = c.hash()
 		} else {
-			sum, _ = hex.DecodeString(c.Hash)
+			sum, _ = hex.DecodeString(c.Hash) // the drivers made it with hex themselves
 		}
 		fmt.Fprintf(&body, "%s %s\x00%s", mode, c.name, sum)
 	}
