@@ -5,8 +5,8 @@ import (
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/runtime"
-	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/services"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/vcap"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/world"
 )
 
@@ -158,7 +158,7 @@ func showEnv(q *cc.Req) (*cc.Reply, error) {
 	if a.Env != nil {
 		env = cc.StringMap(a.Env)
 	}
-	var system any = tree.O("VCAP_SERVICES", services.Vcap(&q.Tx, a))
+	var system any = tree.O("VCAP_SERVICES", vcap.Services(q.W, a.GUID))
 	if !q.Secrets(a.Space) { // a supporter: system_env_json is redacted (V3 reference, "Get environment for an app")
 		system = tree.O("redacted_message", Hidden)
 	}

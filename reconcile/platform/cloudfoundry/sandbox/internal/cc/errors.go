@@ -30,6 +30,10 @@ func (e *Error) Entries() []any {
 	all := append([]Detail{{e.Code, e.Title, e.Detail}}, e.More...)
 	out := make([]any, len(all))
 	for i, d := range all {
+		if d.Title == unknownTitle { // observed fact: this one has no prefix
+			out[i] = tree.O("title", d.Title, "detail", d.Detail, "code", d.Code)
+			continue
+		}
 		out[i] = tree.O("detail", d.Detail, "title", "CF-"+d.Title, "code", d.Code)
 	}
 	return out
@@ -70,9 +74,11 @@ func ParseError() *Error {
 	return &Error{Status: http.StatusBadRequest, Code: 1001, Title: "MessageParseError", Detail: "Request invalid due to parse error: invalid request body"}
 }
 
+const unknownTitle = "UnknownError"
+
 // Unknown is the 500 that the controller answers where it breaks.
 func Unknown() *Error {
-	return &Error{Status: http.StatusInternalServerError, Code: 10001, Title: "UnknownError", Detail: "An unknown error occurred."}
+	return &Error{Status: http.StatusInternalServerError, Code: 10001, Title: unknownTitle, Detail: "An unknown error occurred."}
 }
 
 // NewError builds any other error.

@@ -172,6 +172,14 @@ func (q *Req) JSON() (tree.Obj, error) {
 // Var is a variable of the path pattern.
 func (q *Req) Var(name string) string { return q.HTTP.PathValue(name) }
 
+// Values are the parts of a query parameter; nil when it is not there.
+func (q *Req) Values(name string) []string {
+	if v, ok := q.Query[name]; ok {
+		return strings.Split(v[len(v)-1], ",")
+	}
+	return nil
+}
+
 // Link is a link object to a path of ours.
 func (q *Req) Link(path string) tree.Obj { return tree.Obj{{Key: "href", Value: q.Base + path}} }
 

@@ -1,0 +1,148 @@
+package manifests
+
+import (
+	"slices"
+
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/runtime"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/world"
+)
+
+// compared are the keys that a comparison looks at. Observed fact: memory and disk_quota are not among them.
+var compared = append([]string{
+	"name", "instances", "log-rate-limit-per-second", "buildpack", "buildpacks", "docker", "env", "features", "lifecycle", "metadata", "no-route",
+	"processes", "random-route", "default-route", "routes", "services", "sidecars", "stack",
+}, updateKeys...)
+
+func diff(q *cc.Req) (*cc.Reply, error) {
+	space, err := q.Space(q.Var("guid"))
+	if err != nil {
+		return nil, err
+	}
+	if err := q.MayWriteSpace(space.GUID); err != nil {
+		return nil, err
+	}
+	raw, err := parse(q)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := readAll(q, space, raw); err != nil {
+		return nil, err
+	}
+	out := []any{}
+	for i, o := range raw {
+		var a *world.App
+		for _, x := range q.W.Apps.By("space", space.GUID) {
+			if x.Name == o.Get("name") { // observed fact: here case does matter
+				a = x
+			}
+		}
+		live := tree.Obj{}
+		if a != nil {
+			live = of(&q.Tx, a)
+			if p := runtime.Process(&q.Tx, a.GUID, "web"); p != nil {
+				for _, f := range processOf(p) {
+					live.Set(f.Key, f.Value)
+				}
+			}
+		}
+		for _, f := range o {
+			if !slices.Contains(compared, f.Key) {
+				continue
+			}
+			path := "/applications/" + string(tree.JSON(i)) + "/" + f.Key
+			for _, c := range differences(live.Get(f.Key), normal(f.Key, f.Value), f.Key) {
+				out = append(out, c.present(path))
+			}
+		}
+	}
+	return &cc.Reply{Status: 201, Body: tree.O("diff", out)}, nil
+}
+
+// normal converts sizes to the units in which they are generated.
+func normal(key string, v any) any {
+	switch key {
+	case "log-rate-limit-per-second":
+		return rateText(v)
+	case "processes", "sidecars":
+		l, _ := v.([]any)
+		out := []any{}
+		for _, e := range l {
+			o, ok := e.(tree.Obj)
+			if !ok {
+				continue
+			}
+			o = o.Clone()
+			for j := range o {
+				switch o[j].Key {
+				case "memory", "disk_quota", "disk-quota":
+					if n, problem := megabytes(o[j].Value); n != nil && problem == "" {
+						o[j].Value = showMB(*n)
+					}
+				case "log-rate-limit-per-second":
+					o[j].Value = rateText(o[j].Value)
+				}
+			}
+			out = append(out, o)
+		}
+		return out
+	}
+	return v
+}
+
+// rateText is a log rate as text. Unlimited is text too, and so differs from the generated number (observed fact).
+func rateText(v any) any {
+	n, problem := logRate(v)
+	if n == nil || problem != "" {
+		return v
+	}
+	if *n == -1 {
+		return "-1"
+	}
+	return showRate(*n)
+}
+
+// differences compares one top-level key.
+func differences(live, want any, key string) []change {
+	id := map[string]string{"processes": "type", "sidecars": "name", "routes": "route"}[key]
+	if l, ok := live.([]any); ok && id != "" {
+		if w, ok := want.([]any); ok {
+			live = trim(l, w, id)
+		}
+	}
+	if live == nil {
+		return []change{{op: "add", value: want}}
+	}
+	return compare(live, want, "")
+}
+
+// trim takes out of the live list what the manifest does not name. It does so while walking along the list, so that the
+// element after a removed one is overlooked: that is the controller's fault, and clients see its effects.
+func trim(live, want []any, id string) []any {
+	out := slices.Clone(live)
+	for i := 0; i < len(out); i++ {
+		have, ok := out[i].(tree.Obj)
+		if !ok {
+			continue
+		}
+		var named tree.Obj
+		for _, w := range want {
+			if o, ok := w.(tree.Obj); ok && o.Get(id) == have.Get(id) {
+				named = o
+			}
+		}
+		if named == nil {
+			out = slices.Delete(out, i, i+1)
+			continue
+		}
+		kept := tree.Obj{}
+		for _, f := range have {
+			if named.Get(f.Key) != nil {
+				kept = append(kept, f)
+			}
+		}
+		out[i] = kept
+	}
+	return out
+}
