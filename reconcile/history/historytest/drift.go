@@ -113,6 +113,12 @@ var driftTests = []test{
 			"app acme/dev/web /processes/web/memory_in_mb: healed by run 7",
 		})
 	}},
+	{"no record ends before it was last seen, whatever the clock says", func(s *store) {
+		s.look("10:00", memory)
+		_, err := s.Resolve(s.t.Context(), "dev", []history.Key{memory.Key()}, history.Healed, 7, at("09:59"))
+		s.must(err)
+		s.same("resolved at", s.only().ResolvedAt, at("10:00"))
+	}},
 	{"to resolve a resource is to resolve its fields, and not those of its namesakes", func(s *store) {
 		webby := manifest.Ref{Kind: web.Kind, Path: web.Path + "by"}
 		s.look("10:00", memory, log, of(memory, webby), of(memory, shop))
@@ -290,6 +296,13 @@ var listingTests = []test{
 				}
 			})
 		}
+	}},
+	{"since, with a limit: the newest of those that were merely resolved", func(s *store) {
+		s.look("09:00", log)
+		s.look("10:00", log, memory, of(memory, worker))
+		s.look("11:00", of(log, worker))
+		got := s.list(history.DriftFilter{Since: at("10:30"), Limit: 3})
+		s.same("listed", keys(got), []string{of(log, worker).Key().String(), of(memory, worker).Key().String(), memory.Key().String()})
 	}},
 	{"an empty store lists nothing", func(s *store) {
 		s.same("drift", len(s.list(history.DriftFilter{})), 0)

@@ -48,7 +48,7 @@ func Markdown(w io.Writer, r Report) error {
 		for _, e := range res.Fields {
 			shown++
 			line("  - %s\\", markdownChange(e))
-			line("    for %s (since %s), %s", span(e.Lasted), r.when(e.Since()), markdownWho(e)+markdownFacts(e))
+			line("    for %s (since %s), %s", span(e.Lasted), r.when(e.Since()), markdownWho(e)+r.markdownFacts(e))
 		}
 	}
 
@@ -125,13 +125,16 @@ func markdownWho(e Entry) string {
 	return s
 }
 
-func markdownFacts(e Entry) string {
+func (r Report) markdownFacts(e Entry) string {
 	var s string
 	if at := e.Origin.String(); at != "" {
 		s += "; declared at " + code(at)
 	}
 	if e.Impact != "" {
 		s += "; to heal it: " + code(e.Impact)
+	}
+	if stale := r.stale(e); stale != "" {
+		s += "; " + stale
 	}
 	return s
 }

@@ -44,6 +44,7 @@ func TestReports(t *testing.T) {
 		"busy-week-bob": {busy, history.DriftFilter{Since: at("2 06:00"), Actor: "bob@acme.example"}},
 		"week-is-over":  {busy, history.DriftFilter{Since: at("2 06:00"), Until: at("6 12:00")}},
 		"in-sync-again": {func(a *author) { busy(a); a.look("dev", "9 11:00"); a.look("prod", "9 11:00") }, history.DriftFilter{Since: at("9 06:00")}},
+		"not-looked-at": {func(a *author) { a.look("dev", "5 09:00", edit(web, "/state", `"STARTED"`, `"STOPPED"`, 4, "", "")) }, history.DriftFilter{Since: at("9 06:00")}},
 		"hostile":       {hostile, history.DriftFilter{}},
 		"crowded":       {crowded, history.DriftFilter{}},
 	} {

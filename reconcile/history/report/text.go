@@ -112,6 +112,9 @@ func textEntry(line func(int, string, ...any), r Report, e Entry) {
 	if e.Impact != "" {
 		facts = append(facts, "to heal it: "+Plain(e.Impact))
 	}
+	if s := r.stale(e); s != "" {
+		facts = append(facts, s)
+	}
 	if len(facts) > 0 {
 		line(10, "%s", strings.Join(facts, "; "))
 	}

@@ -150,6 +150,15 @@ func (r Report) verdict() []string {
 	return append(lines, "The last run was "+span(r.To.Sub(r.LastRun))+" before this report.")
 }
 
+// stale says when an open record was last seen, where that is more than a day ago: its target cannot be looked at, or
+// nobody does.
+func (r Report) stale(e Entry) string {
+	if r.To.Sub(e.LastSeen) <= 24*time.Hour {
+		return ""
+	}
+	return "last seen " + r.when(e.LastSeen)
+}
+
 // period says what time the report is about.
 func (r Report) period() string {
 	if r.From.IsZero() {
