@@ -17,9 +17,25 @@
 //
 // What Git does not say is absent from the tree, and what is absent is never compared.
 //
-// # What this package does
+// # From a file to objects
 //
-// It parses (with file, line and column for every value), interpolates ((variables)),
-// validates, and turns v1 app manifests into Objects. It never talks to a platform, never
-// reads a clock and never resolves a name that only a foundation knows.
+// [Load] goes this way, and gathers the problems of every stage, so that a person sees all of them at once:
+//
+//	find      a file, manifest.yml in a folder, orgs/ORG/SPACE/*.yml, or all *.yml of a folder     load.go
+//	parse     YAML 1.1 as the controller reads it; duplicate keys, anchors, merge keys, limits     yaml.go, scalar.go
+//	interpolate ((variables)) out of --var and vars files; what came out of a secret one is marked interpolate.go
+//	validate  the shape, against the schema in package schemas                                     schema.go
+//	read      the meaning: what no schema can say, and the canonical form                          v1*.go
+//
+// A stage reads what has the right shape and passes over the rest, because the stage before has said what is wrong
+// with it. What the controller would answer with 400, 422 or 500 is found here, with file, line and
+// column; testdata/controller.golden shows both side by side. Fettle refuses more than the controller where a
+// mistake would have no effect: unknown keys, keys of old cf versions, a map as an environment variable.
+//
+// [MarshalV1] goes the other way. Reading what it wrote gives the same objects.
+//
+// # What this package does not do
+//
+// It never talks to a platform, never looks at a clock to decide what something means, and never resolves a name
+// that only a foundation knows. It shows no secret: not in a problem, not in the excerpt below one.
 package manifest

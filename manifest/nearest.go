@@ -6,8 +6,11 @@ import "strings"
 func nearest(name string, known []string) string {
 	fold := func(s string) string { return strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(s)) }
 	best, bestDistance := "", 3
-	if len(name) < 5 {
-		bestDistance = 2 // a short name is soon another name
+	switch { // a short name is soon another name
+	case len(name) < 3:
+		bestDistance = 1
+	case len(name) < 5:
+		bestDistance = 2
 	}
 	for _, k := range known {
 		if d := distance(fold(name), fold(k), bestDistance); d < bestDistance {

@@ -166,7 +166,7 @@ func (c *schemaCheck) leaf(e *jsonschema.ValidationError) {
 			}
 			message := fmt.Sprintf("%sthe key %s is missing", label(pointer), name)
 			if properties, ok := in["properties"].(map[string]any); ok {
-				if property, ok := properties[name].(map[string]any); ok && noun(property) != "" {
+				if property, _ := properties[name].(map[string]any); property["title"] != nil {
 					message += "; expected " + noun(property)
 				}
 			}
@@ -174,6 +174,11 @@ func (c *schemaCheck) leaf(e *jsonschema.ValidationError) {
 		}
 	case strings.Contains(e.AbsoluteKeywordLocation, "/dependentRequired/"):
 		tokens := strings.Split(e.AbsoluteKeywordLocation, "/")
+		if owner := strings.TrimSuffix(e.AbsoluteKeywordLocation, strings.Join(tokens[len(tokens)-2:], "/")); owner != "" {
+			if _, in, ok := schemas.Keyword(strings.TrimSuffix(owner, "/")); ok && misspelled(node, in, fmt.Sprint(value)) {
+				return
+			}
+		}
 		c.add(node, pointer, "required", fmt.Sprintf("%sthe key %v is missing; it belongs to %s", label(pointer), value, tokens[len(tokens)-2]), "")
 	case keyword == "enum":
 		values, names := value.([]any), []string{}

@@ -381,7 +381,11 @@ func (a *v1App) lifecycle() {
 		a.put(name, stack, "lifecycle", "stack")
 	}
 	a.credentials(kind)
-	a.put("bits", a.node, "package", "type")
+	at := f.get("path")
+	if at == nil {
+		at = a.node
+	}
+	a.put("bits", at, "package", "type")
 	a.bits()
 }
 
@@ -448,8 +452,12 @@ func (a *v1App) bits() {
 		return
 	}
 	if _, err := fs.Stat(a.files, joined); err != nil {
-		a.bad(n, "path-missing", fmt.Sprintf("there is no file or folder %s", joined), a.neighbour(joined))
-		return
+		// Only a warning: it may be built before it is pushed. Without it, applying fails before any request.
+		hint := a.neighbour(joined)
+		if hint == "" {
+			hint = "what is built must be there before it is applied"
+		}
+		a.warn(n, "path-missing", fmt.Sprintf("there is no file or folder %s", joined), hint)
 	}
 	a.object.Inputs["path"] = joined
 }

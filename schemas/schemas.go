@@ -35,7 +35,10 @@ func Compile(name string) (*jsonschema.Schema, error) {
 	return once.(func() (*jsonschema.Schema, error))()
 }
 
-func compile(file string) (*jsonschema.Schema, error) {
+func compile(file string) (*jsonschema.Schema, error) { return compileAt(file, "") }
+
+// compileAt compiles the part of a schema file that a JSON pointer names.
+func compileAt(file, pointer string) (*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.Draft = jsonschema.Draft2020
 	c.LoadURL = func(location string) (io.ReadCloser, error) { // the network is never asked
@@ -45,7 +48,7 @@ func compile(file string) (*jsonschema.Schema, error) {
 		}
 		return f, nil
 	}
-	s, err := c.Compile(base + file)
+	s, err := c.Compile(base + file + "#" + pointer)
 	if err != nil {
 		return nil, fmt.Errorf("schema %s: %w", file, err)
 	}
