@@ -24,6 +24,19 @@ func (r *Reconciler) withoutQuarantined(ctx context.Context, run *Run) (platform
 	for _, q := range held {
 		byRef[q.Ref] = q
 	}
+	steps := map[manifest.Ref]bool{}
+	for _, s := range run.Plan.Steps {
+		steps[s.Ref] = true
+	}
+	for _, q := range held {
+		if steps[q.Ref] {
+			continue
+		}
+		// It is as Git declares by now (a revert, say), or Git no longer declares it.
+		if err := r.History.Release(ctx, run.Target.Name, q.Ref); err != nil {
+			return platform.Plan{}, fmt.Errorf("history: %w", err)
+		}
+	}
 	plan := run.Plan
 	plan.Steps = nil
 	stopped := map[string]bool{}
