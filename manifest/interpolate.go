@@ -43,7 +43,7 @@ func ParseVar(s string) (name string, value any, err error) {
 	switch {
 	case problems.Err() != nil && strings.ContainsAny(text[:1], "[{"):
 		return "", nil, fmt.Errorf("the value of the variable %s is a list or a map that is not valid YAML: %s", name, problems[0].Message)
-	case problems.Err() != nil || len(docs) > 1:
+	case problems.Errors() > 0 || len(docs) > 1: // no YAML: then it is the text that it looks like
 		return name, text, nil
 	case len(docs) == 0: // null
 		return name, nil, nil

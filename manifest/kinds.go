@@ -46,6 +46,6 @@ package manifest
 //
 // KindOrg, KindSpace, KindServiceInstance: so far only referred to (Requires), never declared.
 
-// Annotations and labels that Fettle itself keeps on resources start with this prefix; they are no
+// MetadataPrefix begins the annotations and labels that Fettle itself keeps on resources; they are no
 // part of any Spec. The prefix is a DNS name, as the V3 metadata rules ask.
 const MetadataPrefix = "fettle-gitops.github.io/"

@@ -227,11 +227,10 @@ func (d *document) at(n *yaml.Node) Origin {
 	return Origin{File: d.file, Line: n.Line, Column: n.Column}
 }
 
-func (d *document) problem(n *yaml.Node, severity Severity, rule, message, hint string) *Problem {
+func (d *document) problem(n *yaml.Node, severity Severity, rule, message, hint string) {
 	d.problems = append(d.problems, Problem{
 		Origin: d.at(n), Severity: severity, Rule: rule, Pointer: d.pointer(n), Message: message, Hint: hint,
 	})
-	return &d.problems[len(d.problems)-1]
 }
 
 func (d *document) bad(n *yaml.Node, rule, message, hint string) {

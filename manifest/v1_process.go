@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -130,7 +131,7 @@ func (a *v1App) megabytes(key string, n *yaml.Node) (int64, bool) {
 		return 0, false
 	}
 	mb, err := ParseMegabytes(text)
-	if err == ErrSizeSmall || err == ErrSizeLarge {
+	if errors.Is(err, ErrSizeSmall) || errors.Is(err, ErrSizeLarge) {
 		a.bad(n, "size", fmt.Sprintf("%s: %v, got %s", key, err, a.quote(n)), "")
 	}
 	return mb, err == nil
@@ -149,7 +150,7 @@ func (a *v1App) logRate(name string, n *yaml.Node, put func(any, *yaml.Node, ...
 		return
 	}
 	rate, err := ParseLogRate(n.Value)
-	if err == ErrSizeLarge {
+	if errors.Is(err, ErrSizeLarge) {
 		a.bad(n, "size", fmt.Sprintf("process %s: %v, got %s", name, err, a.quote(n)), "")
 	}
 	if err == nil {

@@ -106,7 +106,7 @@ func (a *v1App) route(n *yaml.Node) {
 // elsewhere warns of a route that a manifest of another space declares as well: a route lives in one space.
 func (a *v1App) elsewhere(at *yaml.Node, ref Ref) {
 	if a.routeSpaces == nil {
-		a.loader.routeSpaces = map[string]*Object{}
+		a.routeSpaces = map[string]*Object{}
 	}
 	if first := a.routeSpaces[ref.Name()]; first != nil {
 		a.warn(at, "route-elsewhere", fmt.Sprintf("the route %s is also declared in %s, at %s; a route lives in one space, unless it is shared", ref.Name(), first.Ref.Space(), first.Origin), "")

@@ -83,7 +83,7 @@ func explained(property map[string]any, doc any) (described, exemplified bool) {
 		if ref == "" || property["properties"] != nil {
 			break
 		}
-		var next any = doc
+		next := doc
 		for _, token := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
 			next = next.(map[string]any)[token]
 		}
