@@ -102,7 +102,7 @@ func (d *Driver) applyStep(ctx context.Context, s *platform.Step, missing string
 	switch {
 	case err == nil:
 		return end(platform.Succeeded, "")
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))):
 		return end(platform.Abandoned, "told to stop; the next run goes on from here")
 	}
 	result.Err = err

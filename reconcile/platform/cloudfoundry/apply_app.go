@@ -201,8 +201,9 @@ func (r *appRun) notes(adding, removing bool) map[string]string {
 	}
 	notes := map[string]string{appliedAnnotation: encodeLedger(keys)}
 	// An intent that a killed run left is as good as a new one if nothing but its completion is left to do.
-	kept := strings.HasPrefix(r.pending, r.intent()) && !r.delivered && !adding && !removing
-	if intent := r.intent(); intent != "" && !(kept && r.pending != "") {
+	intent := r.intent()
+	kept := r.pending != "" && strings.HasPrefix(r.pending, intent) && !r.delivered && !adding && !removing
+	if intent != "" && !kept {
 		notes[pendingAnnotation] = intent + " " + newToken()
 	}
 	return notes

@@ -98,12 +98,9 @@ func explain(ref manifest.Ref, doing string, err error) error {
 		}
 	case e.Status == http.StatusUnauthorized && login || e.Status == http.StatusBadRequest && login:
 		p.Class = platform.Unauthorized
-		p.Hint = "check the user name and password"
-		switch {
-		case ccv3.Is(err, "invalid_token"):
+		p.Hint = "check the user name and password, or the client's id and secret"
+		if ccv3.Is(err, "invalid_token") {
 			p.Hint = "run `cf login` again"
-		case ccv3.Is(err, "invalid_client"):
-			p.Hint = "check the client id and its secret"
 		}
 	case e.Status == http.StatusUnauthorized:
 		p.Class, p.Hint = platform.Unauthorized, "log in again"
@@ -114,6 +111,9 @@ func explain(ref manifest.Ref, doing string, err error) error {
 		}
 	case e.Status == http.StatusNotFound:
 		p.Class = platform.Missing
+		if len(e.Errors) == 0 { // not the controller's way of saying so
+			p.Hint = "check the API endpoint"
+		}
 	case e.Status == http.StatusTooManyRequests:
 		p.Class = platform.RateLimited
 		if e.RetryAfter > 0 {

@@ -109,7 +109,7 @@ func (r *appRun) rollBack(ctx context.Context, dep *ccv3.Deployment, why *platfo
 		}
 		to := map[string]any{}
 		switch {
-		case !r.changed:
+		case r.resumed && !r.changed:
 			// The configuration was changed by a run that was killed, and what was before died with it. The platform
 			// remembers a part, by revisions: environment, commands and sidecars.
 			revision, err := r.revisionBefore(ctx, dep)
@@ -132,6 +132,7 @@ func (r *appRun) rollBack(ctx context.Context, dep *ccv3.Deployment, why *platfo
 		if err := r.redeploy(ctx, to); err != nil {
 			return err
 		}
+		r.resumed = false // what the killed run had changed is put back too
 		return r.forget(ctx)
 	})
 }
@@ -259,17 +260,13 @@ func (r *appRun) forget(ctx context.Context) error {
 	if r.ledger != "" {
 		notes[appliedAnnotation] = encodeLedger(r.data.ledger)
 	}
-	if r.pending != "" {
+	if r.pending != "" && !r.resumed { // what a killed run had changed is pending still
 		null = append(null, manifest.Pointer("metadata", "annotations", pendingAnnotation))
 	}
 	if len(notes)+len(null) == 0 {
 		return nil
 	}
-	if err := r.annotate(ctx, notes, null); err != nil {
-		return err
-	}
-	r.pending = ""
-	return nil
+	return r.annotate(ctx, notes, null)
 }
 
 // inverse fills m with the live values of what was changed, and gives the calls and the metadata to remove for what was

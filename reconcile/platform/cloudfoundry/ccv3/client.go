@@ -312,6 +312,7 @@ func (c *Client) attempt(ctx context.Context, r request, target *url.URL) (_ *Re
 		if req.Body, err = r.body(); err != nil {
 			return nil, nil, token, fail(err, false)
 		}
+		defer req.Body.Close() // not every transport does, and an upload has a goroutine behind it
 		req.ContentLength = r.size
 		req.Header.Set("Content-Type", r.contentType)
 	}

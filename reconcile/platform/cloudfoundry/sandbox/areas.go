@@ -11,6 +11,7 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/services"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/settings"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/staging"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tasks"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tenancy"
 )
 
@@ -26,5 +27,6 @@ var areas = []func(*cc.Server){
 	routing.Register,
 	staging.Register,
 	rollout.Register,
+	tasks.Register,
 	manifests.Register,
 }

@@ -125,7 +125,9 @@ func setVars(q *cc.Req) (*cc.Reply, error) {
 
 // SetVars changes environment variables; the event says so even if nothing differs (observed fact).
 func SetVars(tx *cc.Tx, a *world.App, vars tree.Obj, manifest bool) {
-	a.Env = MergeVars(a.Env, vars)
+	if len(vars) > 0 { // until a variable is set, there are none: null, not {} (observed fact)
+		a.Env = MergeVars(a.Env, vars)
+	}
 	tx.Touch(&a.Base)
 	runtime.Audit(tx, a, "audit.app.update", Triggered(tree.O("request", tree.O("environment_variables", Hidden)), manifest))
 }

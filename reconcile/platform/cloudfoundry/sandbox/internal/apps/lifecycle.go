@@ -142,3 +142,32 @@ func KnownBuildpack(tx *cc.Tx, name string) bool {
 	}
 	return false
 }
+
+// Unready reports whether a buildpack is installed by name only, and still waits for its bits.
+func Unready(tx *cc.Tx, name string) bool {
+	found := false
+	for b := range tx.W.Buildpacks.All() {
+		if b.Name != name {
+			continue
+		}
+		if b.Filename != "" {
+			return false
+		}
+		found = true
+	}
+	return found
+}
+
+// StackProblem says why nothing may be staged on a stack any more, "" when it may: a disabled stack is for nobody, a
+// restricted one not for new apps.
+func StackProblem(tx *cc.Tx, name string, fresh bool) string {
+	s := StackByName(tx, name)
+	if s == nil || s.State != "DISABLED" && (s.State != "RESTRICTED" || !fresh) {
+		return ""
+	}
+	text := "ERROR: Staging failed. The stack '" + s.Name + "' is '" + s.State + "' and cannot be used for staging."
+	if s.StateReason != "" {
+		text += " " + s.StateReason
+	}
+	return text
+}

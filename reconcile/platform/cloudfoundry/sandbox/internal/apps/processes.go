@@ -303,7 +303,7 @@ func updateProcess(q *cc.Req, a *world.App, p *world.Process) (*cc.Reply, error)
 		return nil, err
 	}
 	u.Apply(&q.Tx, a, p, request, false)
-	return cc.OK(present(q, a, p)), nil
+	return cc.OK(PresentProcess(q, p, runtime.Command(&q.Tx, p))), nil
 }
 
 // Check looks at what only the process itself can tell: limits of the platform, a deployment in flight.
@@ -351,13 +351,13 @@ func (u *HealthUpdate) applied(h world.HealthCheck) world.HealthCheck {
 		h.Interval = u.Interval
 	}
 	switch {
-	case h.Type != "http":
+	case u.Type != "" && u.Type != "http":
 		h.Endpoint = ""
 	case u.HasEndpoint && u.Endpoint == nil:
 		h.Endpoint = ""
 	case u.HasEndpoint:
 		h.Endpoint = *u.Endpoint
-	case was != "http":
+	case h.Type == "http" && was != "http" && h.Endpoint == "":
 		h.Endpoint = "/"
 	}
 	return h
@@ -443,7 +443,8 @@ func scaleProcess(q *cc.Req, a *world.App, p *world.Process) (*cc.Reply, error) 
 		return nil, err
 	}
 	s.Apply(&q.Tx, a, p, false)
-	return &cc.Reply{Status: 202, Body: present(q, a, p)}, nil
+	// Observed fact: who may scale sees the command in the answer, even a supporter, who does not see it elsewhere.
+	return &cc.Reply{Status: 202, Body: PresentProcess(q, p, runtime.Command(&q.Tx, p))}, nil
 }
 
 // Check looks at a deployment in flight and the limits of the platform and of quotas.

@@ -390,7 +390,11 @@ func (q *Req) pagination(total, page, perPage int, order string) tree.Obj {
 	last := max(1, (total+perPage-1)/perPage)
 	base := url.Values{}
 	for k, v := range q.Query {
-		if k != "order_by" && k != "page" && k != "per_page" {
+		switch {
+		case k == "order_by" || k == "page" || k == "per_page":
+		case strings.HasSuffix(k, "[not]"):
+			base[k+"[]"] = v // observed fact
+		default:
 			base[k] = v
 		}
 	}

@@ -56,6 +56,7 @@ type Server struct {
 	jobs     map[string]func(*Tx, *world.Job) error
 	cascades map[string][]func(*Tx, string)
 	stays    map[string][]func(*Tx, string) []string
+	errands  map[string]func(*Tx, string) func() func(*Tx)
 }
 
 // NewServer makes a controller without any resource.
@@ -224,7 +225,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// catchUp does everything that is due by now, each event at its own moment.
+// catchUp does everything that is due by now, each event at its own moment, and then the errands among them, for which
+// the lock is let go.
 func (s *Server) catchUp(now time.Time) {
 	s.mu.RLock()
 	due, ok := s.world.Queue.Next()
@@ -232,19 +234,32 @@ func (s *Server) catchUp(now time.Time) {
 	if !ok || due.After(now) {
 		return
 	}
+	for _, errand := range s.happen(now) {
+		s.Update(errand())
+	}
+}
+
+// happen does what is due and returns the errands that it found.
+func (s *Server) happen(now time.Time) (errands []func() func(*Tx)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
 		due, ok := s.world.Queue.Next()
 		if !ok || due.After(now) {
-			return
+			return errands
 		}
 		e := s.world.Queue.Pop()
 		if due.After(s.world.Now) {
 			s.world.Now = due
 		}
+		tx := &Tx{S: s, W: s.world, Now: s.world.Now}
 		if f := s.kinds[e.Kind]; f != nil {
-			f(&Tx{S: s, W: s.world, Now: s.world.Now}, e.GUID)
+			f(tx, e.GUID)
+		}
+		if f := s.errands[e.Kind]; f != nil {
+			if errand := f(tx, e.GUID); errand != nil {
+				errands = append(errands, errand)
+			}
 		}
 	}
 }

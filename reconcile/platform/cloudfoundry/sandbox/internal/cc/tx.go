@@ -59,6 +59,7 @@ type JobSpec struct {
 	Args           map[string]string
 	Payload        tree.Raw
 	Takes          time.Duration // Config.Job when zero
+	Errand         string        // the kind of event that does the work instead of a function registered with Server.Job
 }
 
 // StartJob begins a job in the name of the current actor.
@@ -73,7 +74,11 @@ func (tx *Tx) StartJob(spec JobSpec) *world.Job {
 	if d == 0 {
 		d = tx.S.Config.Job
 	}
-	tx.After(d, "job", j.GUID)
+	if spec.Errand != "" {
+		tx.After(d, spec.Errand, j.GUID)
+	} else {
+		tx.After(d, "job", j.GUID)
+	}
 	return j
 }
 
@@ -88,12 +93,18 @@ func (s *Server) runJob(tx *Tx, guid string) {
 	if work != nil {
 		err = work(tx, j)
 	}
+	if errors.Is(err, ErrPoll) {
+		tx.Polling(j)
+		tx.After(s.Config.Job, "job", guid)
+		return
+	}
+	tx.conclude(j, err)
+}
+
+func (tx *Tx) conclude(j *world.Job, err error) {
 	j.Updated = tx.Now
 	var e *Error
 	switch {
-	case errors.Is(err, ErrPoll):
-		j.State = world.JobPolling
-		tx.After(s.Config.Job, "job", guid)
 	case err == nil:
 		j.State = world.JobComplete
 	case errors.As(err, &e):

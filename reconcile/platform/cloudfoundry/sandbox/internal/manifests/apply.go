@@ -122,12 +122,22 @@ func (e *entry) checkDocker(a *world.App) {
 
 // checkNew looks at what creating the app needs.
 func (e *entry) checkNew(tx *cc.Tx) {
-	if e.lifecycle == nil || e.lifecycle.Buildpacks == nil || len(e.problems) > 0 {
+	if e.lifecycle == nil || len(e.problems) > 0 {
+		return
+	}
+	if s := e.lifecycle.Stack; s != nil {
+		if p := apps.StackProblem(tx, *s, true); p != "" {
+			e.add("%s", p)
+		}
+	}
+	if e.lifecycle.Buildpacks == nil {
 		return
 	}
 	for _, b := range *e.lifecycle.Buildpacks {
 		if apps.BuildpackProblem(tx, b, "") != "" {
 			e.add("Specified unknown buildpack name: %q", b)
+		} else if apps.Unready(tx, b) {
+			e.add("%q must be in ready state", b)
 		}
 	}
 }

@@ -111,6 +111,16 @@ func differences(live, want any, key string) []change {
 			live = trim(l, w, id)
 		}
 	}
+	if o, ok := live.(tree.Obj); ok && key == "features" {
+		named, _ := want.(tree.Obj)
+		kept := tree.Obj{}
+		for _, f := range o {
+			if named.Has(f.Key) {
+				kept = append(kept, f)
+			}
+		}
+		live = kept
+	}
 	if live == nil {
 		return []change{{op: "add", value: want}}
 	}

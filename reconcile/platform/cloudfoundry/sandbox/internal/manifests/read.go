@@ -119,7 +119,7 @@ func read(tx *cc.Tx, o tree.Obj, index int) (e *entry, err error) {
 var (
 	scaleKeys  = []string{"instances", "memory", "disk_quota", "disk-quota", "log-rate-limit-per-second"}
 	updateKeys = []string{
-		"command", "user", "health-check-type", "health-check-http-endpoint", "health-check-invocation-timeout", "health-check-interval",
+		"command", "health-check-type", "health-check-http-endpoint", "health-check-invocation-timeout", "health-check-interval",
 		"readiness-health-check-type", "readiness-health-check-http-endpoint", "readiness-health-check-invocation-timeout",
 		"readiness-health-check-interval", "timeout",
 	}
@@ -186,7 +186,7 @@ func (e *entry) readProcess(o tree.Obj, typ string, listed bool) process {
 	p.sized = hasAny(o, scaleKeys) && len(p.scale.Request()) > 0
 	p.updates = listed || hasAny(o, updateKeys)
 	if p.updates {
-		e.readUpdate(o, &p, note)
+		e.readUpdate(o, &p, listed, note)
 	}
 	return p
 }
@@ -222,7 +222,7 @@ func number(v any, lowest, highest int64) (*int, string) {
 
 var uriPath = regexp.MustCompile(`\A/[A-Za-z0-9\-._~%!$&'()*+,;=:@/?#]*\z`)
 
-func (e *entry) readUpdate(o tree.Obj, p *process, note func(label, problem string)) {
+func (e *entry) readUpdate(o tree.Obj, p *process, listed bool, note func(label, problem string)) {
 	if v, ok := o.Lookup("command"); ok {
 		s, isText := v.(string)
 		switch {
@@ -237,7 +237,7 @@ func (e *entry) readUpdate(o tree.Obj, p *process, note func(label, problem stri
 			p.update.Command = &s
 		}
 	}
-	if v, ok := o.Lookup("user"); ok && v != nil {
+	if v, ok := o.Lookup("user"); ok && v != nil && listed { // observed fact: at the top level it means nothing
 		s, isText := v.(string)
 		if !isText {
 			note("User", "must be a string")
@@ -254,7 +254,7 @@ func (e *entry) readUpdate(o tree.Obj, p *process, note func(label, problem stri
 		}
 		p.update.Health.Timeout = t
 	}
-	p.request = updateRequest(o, p)
+	p.request = updateRequest(o, p, listed)
 }
 
 func (e *entry) readHealth(o tree.Obj, prefix, label string, note func(label, problem string)) *apps.HealthUpdate {
@@ -301,10 +301,10 @@ func (e *entry) readHealth(o tree.Obj, prefix, label string, note func(label, pr
 
 // updateRequest is what the audit event of an update by manifest says: the given attributes, and what they are called
 // inside the controller (observed fact).
-func updateRequest(o tree.Obj, p *process) tree.Obj {
+func updateRequest(o tree.Obj, p *process, listed bool) tree.Obj {
 	r := tree.Obj{}
 	for _, f := range o {
-		if !slices.Contains(updateKeys, f.Key) {
+		if !slices.Contains(updateKeys, f.Key) && (f.Key != "user" || !listed) {
 			continue
 		}
 		key, v := strings.ReplaceAll(f.Key, "-", "_"), f.Value

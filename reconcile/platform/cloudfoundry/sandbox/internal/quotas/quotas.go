@@ -20,5 +20,6 @@ func Register(s *cc.Server) {
 
 // Seed makes the quota "default", which every new organization gets.
 func Seed(tx *cc.Tx) {
-	tx.W.OrgQuotas.Insert(&world.OrgQuota{Base: tx.W.Base(), Name: "default", Limits: world.Limits{PaidServices: true}})
+	memory := 100 << 10 // of usual installations
+	tx.W.OrgQuotas.Insert(&world.OrgQuota{Base: tx.W.Base(), Name: "default", Limits: world.Limits{PaidServices: true, TotalMemory: &memory}})
 }

@@ -314,7 +314,7 @@ func createRoute(q *cc.Req) (*cc.Reply, error) {
 		return nil, cc.Unprocessable("Invalid domain. Ensure that the domain exists and you have access to it.")
 	}
 	if host == "*" && d.Org == "" && !q.Admin() {
-		return nil, cc.NotAuthorized()
+		return nil, cc.Unprocessable("You do not have sufficient permissions to create a route with a wildcard host on a domain not scoped to an organization.")
 	}
 	n := New{Space: sp.GUID, Domain: d, Host: host, Path: path, Port: port, Options: options, Meta: m}
 	if err := n.Check(&q.Tx); err != nil {
@@ -419,8 +419,7 @@ func updateRoute(q *cc.Req) (*cc.Reply, error) {
 	}
 	SetOptions(r, options)
 	m.Apply(&r.Base)
-	q.Touch(&r.Base)
-	audit(&q.Tx, r, "audit.route.update", tree.O("request", b.Obj))
+	q.Touch(&r.Base) // observed fact: no event
 	return cc.OK(Present(q, r)), nil
 }
 
