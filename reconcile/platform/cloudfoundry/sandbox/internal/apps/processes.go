@@ -482,8 +482,9 @@ func (s Scale) set(p *world.Process) {
 	}
 }
 
-// Apply makes the change and leaves its event. Another memory size replaces the instances, another number only adds or
-// removes some.
+// Apply makes the change and leaves its event. Another number alone adds or removes instances at once. With anything else the
+// running instances stay as they are, and the change takes effect, the number included, when the app is restarted
+// (reference: Updating Actual State).
 func (s Scale) Apply(tx *cc.Tx, a *world.App, p *world.Process, manifest bool) {
 	memory, disk, logs := p.Memory, p.Disk, p.LogRate
 	s.set(p)
@@ -491,12 +492,8 @@ func (s Scale) Apply(tx *cc.Tx, a *world.App, p *world.Process, manifest bool) {
 	if p.Memory != memory {
 		runtime.Changed(tx, a, p)
 	}
-	if a.Started {
-		if p.Memory != memory || p.Disk != disk || p.LogRate != logs {
-			runtime.Launch(tx, a, p)
-		} else {
-			runtime.Resize(tx, a, p)
-		}
+	if a.Started && p.Memory == memory && p.Disk == disk && p.LogRate == logs {
+		runtime.Resize(tx, a, p)
 	}
 	runtime.Audit(tx, a, "audit.app.process.scale", Triggered(tree.O("process_guid", p.GUID, "process_type", p.Type, "request", s.Request()), manifest))
 }
