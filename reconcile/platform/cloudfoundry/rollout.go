@@ -62,7 +62,8 @@ func (r *appRun) start(ctx context.Context) error {
 	if r.droplet != "" {
 		if r.live != nil {
 			var current ccv3.ToOne
-			if err := r.get(ctx, "looking for the current droplet", "/v3/apps/"+r.guid+"/relationships/current_droplet", &current); err != nil {
+			err := r.get(ctx, "looking for the current droplet", "/v3/apps/"+r.guid+"/relationships/current_droplet", &current)
+			if err != nil && !ccv3.IsNotFound(err) { // 404: none was ever set
 				return err
 			}
 			r.previous = current.GUID()

@@ -76,7 +76,6 @@ applications:
   command: ./run
   health-check-type: http
   health-check-http-endpoint: /ok
-  timeout: 90
   buildpacks: [nodejs_buildpack]
   env: {FAULT_CRASH: "yes", GREETING: bye}
   metadata: {labels: {release: bad}}

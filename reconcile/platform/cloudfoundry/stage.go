@@ -2,11 +2,12 @@ package cloudfoundry
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -228,22 +229,31 @@ func (r *appRun) awaitPackage(ctx context.Context, pkg *ccv3.Package) error {
 	}
 }
 
+// lifecycleAnnotation identifies, on a build, the buildpacks that were asked for. The build itself shows those that were
+// detected in their place, and hides credentials in their URLs.
+const lifecycleAnnotation = manifest.MetadataPrefix + "lifecycle"
+
 // lifecycle is what a build of the app uses now: what is declared, and for the rest what the app had.
-func (r *appRun) lifecycle() (buildpacks []any, stack string, packsKnown bool) {
+func (r *appRun) lifecycle() (fingerprint, stack string) {
+	var buildpacks any
 	for _, o := range []*manifest.Object{r.live, r.app} {
 		if o == nil {
 			continue
 		}
 		l, _ := o.Spec["lifecycle"].(map[string]any)
 		if b, ok := l["buildpacks"]; ok {
-			buildpacks, _ = b.([]any)
-			packsKnown = true
+			buildpacks = b
 		}
 		if s, ok := l["stack"].(string); ok && s != "" {
 			stack = s
 		}
 	}
-	return buildpacks, stack, packsKnown
+	sum := sha256.New()
+	list, _ := buildpacks.([]any)
+	for _, b := range list {
+		fmt.Fprintf(sum, "%v\x00", b)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8]), stack
 }
 
 // reusableBuild finds a build of the package with the same lifecycle that has a droplet, or will have one. A
@@ -253,10 +263,9 @@ func (r *appRun) reusableBuild(ctx context.Context, pkg string) (*ccv3.Build, er
 	if err != nil {
 		return nil, r.fail("looking for a droplet of the same code", err)
 	}
-	buildpacks, stack, packsKnown := r.lifecycle()
+	fingerprint, stack := r.lifecycle()
 	for _, b := range builds {
-		same := slices.EqualFunc(b.Lifecycle.Data.Buildpacks, buildpacks, func(x string, y any) bool { return x == y })
-		if b.Lifecycle.Type != "docker" && (packsKnown && !same || stack != "" && stack != b.Lifecycle.Data.Stack) {
+		if b.Metadata.Annotation(lifecycleAnnotation) != fingerprint || stack != "" && b.Lifecycle.Data.Stack != "" && stack != b.Lifecycle.Data.Stack {
 			continue
 		}
 		switch b.State {
@@ -287,7 +296,8 @@ func (r *appRun) build(ctx context.Context, pkg string) (*ccv3.Build, error) {
 	const doing = "staging"
 	var b ccv3.Build
 	body := map[string]any{"package": map[string]any{"guid": pkg}}
-	r.note(body, nil)
+	fingerprint, _ := r.lifecycle()
+	r.note(body, map[string]string{lifecycleAnnotation: fingerprint})
 	staging := func(ctx context.Context, query url.Values) (bool, error) {
 		query.Set("states", "STAGING")
 		found, _, err := ccv3.List[ccv3.Build](ctx, r.d.client, "/v3/builds", query)

@@ -1,0 +1,230 @@
+package cloudfoundry_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/fettle-gitops/fettle/reconcile/platform"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
+	"github.com/fettle-gitops/fettle/reconcile/platform/platformtest"
+)
+
+// What a person reads when applying fails: where it is declared, which app, what was attempted, why, and what next.
+func TestWhatAPersonReads(t *testing.T) {
+	tests := []struct {
+		name       string
+		before     func(*foundation)
+		text       string
+		class      platform.ErrorClass
+		quarantine bool
+		want       string
+	}{
+		{
+			name:  "missing domain",
+			text:  "applications:\n- name: web\n  path: web\n  routes:\n  - route: shop.nowhere.test\n",
+			class: platform.Missing,
+			want: "manifest.yml:5:5: app acme/dev/web: creating the app: No domains exist for route shop.nowhere.test " +
+				"(use a domain that `cf domains` lists, or have nowhere.test created (cf create-private-domain acme nowhere.test))",
+		},
+		{
+			name:  "unknown service instance",
+			text:  "applications:\n- name: web\n  path: web\n  no-route: true\n  services:\n  - ledger-db\n",
+			class: platform.Missing,
+			want: "manifest.yml:6:5: app acme/dev/web: creating the app: CF-ResourceNotFound: Service instance 'ledger-db' not found " +
+				"(create it (cf create-service or cf create-user-provided-service), or correct the name; `cf services` lists what exists)",
+		},
+		{
+			name:  "unknown stack",
+			text:  "applications:\n- name: web\n  path: web\n  no-route: true\n  stack: cflinuxfs99\n",
+			class: platform.Invalid,
+			want: "manifest.yml:5:10: app acme/dev/web: creating the app: Stack must be an existing stack " +
+				"(`cf stacks` lists the stacks that exist)",
+		},
+		{
+			name:  "unknown buildpack",
+			text:  "applications:\n- name: web\n  path: web\n  no-route: true\n  buildpacks: [cobol_buildpack]\n",
+			class: platform.Invalid,
+			want: "manifest.yml:5:15: app acme/dev/web: creating the app: Specified unknown buildpack name: \"cobol_buildpack\" " +
+				"(`cf buildpacks` lists the buildpacks that exist; a Git URL is accepted too)",
+		},
+		{
+			name: "quota of the space exceeded",
+			before: func(f *foundation) {
+				f.mustRun("applications:\n- name: web\n  path: web\n  no-route: true\n  memory: 64M\n")
+				var org ccv3.Space
+				f.do(http.MethodGet, "/v3/spaces/"+f.space, nil, &org)
+				f.do(http.MethodPost, "/v3/space_quotas", map[string]any{
+					"name": "small", "apps": map[string]any{"total_memory_in_mb": 256},
+					"relationships": map[string]any{
+						"organization": ccv3.To(org.Relationships.Organization.GUID()),
+						"spaces":       map[string]any{"data": []any{map[string]any{"guid": f.space}}},
+					},
+				}, nil)
+			},
+			text:  "applications:\n- name: web\n  path: web\n  no-route: true\n  memory: 512M\n",
+			class: platform.Quota,
+			want: "manifest.yml:2:3: app acme/dev/web: applying the manifest: memory space_quota_exceeded " +
+				"(the quota of space acme/dev has no room for that much memory (see `cf space dev`): ask for less, stop something else, or have the quota raised)",
+		},
+		{
+			name:   "staging fails",
+			before: func(f *foundation) { f.files["web/FAULT_STAGE_FAIL"] = f.files["web/server.js"] },
+			text:   "applications:\n- name: web\n  path: web\n  no-route: true\n",
+			class:  platform.Staging, quarantine: true,
+			want: "manifest.yml:3:9: app acme/dev/web: staging: NoAppDetectedError - An app was not successfully detected by any available buildpack " +
+				"(no buildpack recognises the files: declare `buildpacks`, and check that `path` is the folder of the app's code)",
+		},
+		{
+			name:  "instances crash",
+			text:  "applications:\n- name: web\n  path: web\n  no-route: true\n  env: {MODE: FAULT_CRASH}\n",
+			class: platform.Rollout, quarantine: true,
+			want: "manifest.yml:2:3: app acme/dev/web: starting: instance 0 of process web is CRASHED: APP/PROC/WEB: Exited with status 1 " +
+				"(the app's log says why: cf logs web --recent)",
+		},
+		{
+			name: "the role does not allow it",
+			before: func(f *foundation) {
+				var space ccv3.Space
+				f.do(http.MethodGet, "/v3/spaces/"+f.space, nil, &space)
+				f.user = "dev"
+				who := map[string]any{"data": map[string]any{"username": "dev"}}
+				f.do(http.MethodPost, "/v3/roles", map[string]any{"type": "organization_user", "relationships": map[string]any{
+					"user": who, "organization": ccv3.To(space.Relationships.Organization.GUID()),
+				}}, nil)
+				f.do(http.MethodPost, "/v3/roles", map[string]any{"type": "space_auditor", "relationships": map[string]any{
+					"user": who, "space": ccv3.To(f.space),
+				}}, nil)
+			},
+			text:  "applications:\n- name: web\n  path: web\n  no-route: true\n",
+			class: platform.Forbidden,
+			want: "manifest.yml:2:3: app acme/dev/web: creating the app: CF-NotAuthorized: You are not authorized to perform the requested action " +
+				"(grant the user a role that allows it, usually space developer)",
+		},
+	}
+	for _, c := range tests {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFoundation(t)
+				if c.before != nil {
+					c.before(f)
+				}
+				s, e, _ := f.failed(c.text)
+				if e.Error() != c.want {
+					t.Errorf("a person reads\n%s\nwant\n%s", e, c.want)
+				}
+				if e.Class != c.class || s.Quarantine != c.quarantine {
+					t.Errorf("class %s, quarantine %v; want %s, %v", e.Class, s.Quarantine, c.class, c.quarantine)
+				}
+			})
+		})
+	}
+}
+
+// Refused credentials end the run: no step after it can fare better, and what it did not begin is left alone.
+func TestTokenThatIsNoLongerGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		p, d := f.prepare(t.Context(), "applications:\n- {name: a, path: web}\n- {name: b, path: web}\n")
+		f.wire.next = refusing{f.wire.next}
+		out, err := d.Apply(t.Context(), p.plan, platform.ApplyOptions{Files: f.files, Parallel: 1})
+		if err == nil || out.Err() == nil {
+			t.Fatalf("error %v, outcome %v", err, out.Err())
+		}
+		want := "manifest.yml:2:3: app acme/dev/a: creating the app: CF-InvalidAuthToken: Invalid Auth Token (log in again)"
+		if got := strings.Replace(err.Error(), "acme/dev/b", "acme/dev/a", 1); strings.Replace(got, ":3:3:", ":2:3:", 1) != want {
+			t.Errorf("a person reads\n%s\nwant\n%s", err, want)
+		}
+		abandoned := 0
+		for _, s := range out.Steps {
+			if s.Phase == platform.Abandoned {
+				abandoned++
+			}
+		}
+		if abandoned != 1 {
+			t.Errorf("%d steps were abandoned, want the other one: %+v", abandoned, out.Steps)
+		}
+	})
+}
+
+// refusing answers every request that writes as a controller whose keys have changed.
+type refusing struct{ next http.RoundTripper }
+
+func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodGet || !strings.HasPrefix(req.URL.Path, "/v3/") {
+		return r.next.RoundTrip(req)
+	}
+	_, _ = io.Copy(io.Discard, req.Body)
+	_ = req.Body.Close()
+	return &http.Response{
+		StatusCode: http.StatusUnauthorized, Header: http.Header{}, Request: req,
+		Body: io.NopCloser(strings.NewReader(`{"errors":[{"code":1000,"title":"CF-InvalidAuthToken","detail":"Invalid Auth Token"}]}`)),
+	}, nil
+}
+
+// One lost, cut or half-answered request is no reason to fail, nor to make anything twice.
+func TestTroubleAtEveryRequest(t *testing.T) {
+	changed := strings.NewReplacer("hello", "bye", "path: web", "path: go").Replace(web)
+	for what, fate := range map[string]platformtest.Fate{
+		"lost": platformtest.Lost, "unanswered": platformtest.Unanswered, "stored and answered with 503": stored503,
+	} {
+		t.Run(what, func(t *testing.T) {
+			for n, ended := 1, false; !ended && n < 500; n++ {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFoundation(t)
+					first := n <= 100
+					text := web
+					if !first {
+						f.mustRun(web)
+						text = changed
+					}
+					p, d := f.prepare(t.Context(), text)
+					ended = true
+					f.wire.install(func(i int) platformtest.Fate {
+						if i == (n-1)%100+1 {
+							ended = false
+							return fate
+						}
+						return platformtest.Answered
+					})
+					f.apply(t.Context(), d, &p)
+					f.wire.install(nil)
+					if err := p.outcome.Err(); err != nil || p.err != nil {
+						t.Errorf("request %d: %v %v", n, p.err, err)
+					}
+					f.converged(text)
+					f.nothingTwice(t)
+				})
+				if ended && n <= 100 {
+					n, ended = 100, false // on to the change
+				}
+			}
+		})
+	}
+}
+
+// Told to stop in the middle, a run ends soon, as abandoned, and the next one completes it.
+func TestToldToStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		p, d := f.prepare(t.Context(), web)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		f.wire.install(func(n int) platformtest.Fate {
+			if n == 5 {
+				stop()
+			}
+			return platformtest.Answered
+		})
+		f.apply(ctx, d, &p)
+		if s := p.outcome.Steps[0]; s.Phase != platform.Abandoned || s.Err != nil || p.err != nil {
+			t.Errorf("%s, %v, %v; want abandoned", s.Phase, s.Err, p.err)
+		}
+		f.mustRun(web)
+		f.converged(web)
+		f.nothingTwice(t)
+	})
+}
