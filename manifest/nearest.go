@@ -2,6 +2,9 @@ package manifest
 
 import "strings"
 
+// Nearest finds the known name that a person most likely meant, or "". Drivers use it for what only they know.
+func Nearest(name string, known []string) string { return nearest(name, known) }
+
 // nearest finds the known name that a person most likely meant, or "".
 func nearest(name string, known []string) string {
 	fold := func(s string) string { return strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(s)) }

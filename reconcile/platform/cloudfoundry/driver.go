@@ -1,7 +1,6 @@
 package cloudfoundry
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile/platform"
@@ -139,40 +137,4 @@ func isQuota(e *ccv3.Error) bool {
 		text := strings.ToLower(d.Title + " " + d.Detail)
 		return strings.Contains(text, "quota") && strings.Contains(text, "exceed")
 	})
-}
-
-// nearest finds the name most like name, if any is like it at all.
-func nearest(name string, known []string) string {
-	type near struct {
-		name     string
-		distance int
-	}
-	best := near{distance: max(1, utf8.RuneCountInString(name)/3) + 1}
-	for _, k := range slices.SortedFunc(slices.Values(known), cmp.Compare[string]) {
-		if d := distance([]rune(strings.ToLower(name)), []rune(strings.ToLower(k))); d < best.distance {
-			best = near{k, d}
-		}
-	}
-	return best.name
-}
-
-// distance is the number of single-letter edits from a to b (Levenshtein).
-func distance(a, b []rune) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i, x := range a {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j, y := range b {
-			cost := diagonal
-			if x != y {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

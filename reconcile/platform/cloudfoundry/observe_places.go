@@ -105,7 +105,7 @@ func (d *Driver) missingSpace(ctx context.Context, path string, org ccv3.Org) er
 
 // didYouMean puts the nearest known name before the hint.
 func didYouMean(name string, known []string, hint string) string {
-	if near := nearest(name, known); near != "" {
+	if near := manifest.Nearest(name, known); near != "" {
 		return fmt.Sprintf("did you mean %q? If not, %s", near, hint)
 	}
 	return hint
