@@ -1,16 +1,23 @@
 package reconcile
 
 import (
+	"context"
 	"io/fs"
 	"path"
+	"slices"
 
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/source"
 )
 
-// Load reads the manifests of a target out of a snapshot. All problems come at once.
-func Load(t *Target, snap *source.Snapshot) (manifest.Set, manifest.Problems) {
+// Load reads the manifests of a target out of a snapshot. All problems come at once. The error says why the values of variables
+// could not be had, which is nobody's mistake in a manifest.
+func Load(ctx context.Context, t *Target, snap *source.Snapshot) (manifest.Set, manifest.Problems, error) {
 	opts := t.Options
+	root := path.Clean(t.Path)
+	if t.Path == "" {
+		root = "."
+	}
 	var inTree []manifest.VarsFile
 	for _, name := range t.VarsIn {
 		name = path.Clean(name)
@@ -20,14 +27,28 @@ func Load(t *Target, snap *source.Snapshot) (manifest.Set, manifest.Problems) {
 				Origin: manifest.Origin{File: name}, Severity: manifest.SeverityError, Rule: "vars-file-missing",
 				Message: "the vars file cannot be read from " + t.Source.String() + ": " + err.Error(),
 				Hint:    "vars_files are paths from the root of the source",
-			}}
+			}}, nil
 		}
 		inTree = append(inTree, manifest.VarsFile{Name: name, Data: data})
 	}
-	opts.VarsFiles = append(inTree, opts.VarsFiles...)
-	root := path.Clean(t.Path)
-	if t.Path == "" {
-		root = "."
+	given := slices.Clone(opts.VarsFiles)
+	for _, files := range [][]manifest.VarsFile{inTree, given} {
+		for i := 0; i < len(files) && t.Open != nil; i++ {
+			opened, err := t.Open(ctx, files[i])
+			if err != nil {
+				return manifest.Set{}, nil, err
+			}
+			files[i] = opened
+		}
 	}
-	return manifest.Load(snap.Files, root, opts)
+	opts.VarsFiles = slices.Concat(inTree, given)
+	if t.Values != nil {
+		values, err := t.Values(ctx, snap.Files, manifest.VariablesIn(snap.Files, root, opts))
+		if err != nil {
+			return manifest.Set{}, nil, err
+		}
+		opts.VarsFiles = slices.Concat(inTree, values, given)
+	}
+	set, problems := manifest.Load(snap.Files, root, opts)
+	return set, problems, nil
 }

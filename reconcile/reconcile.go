@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -25,11 +26,16 @@ const (
 
 // Target is a path in a source that describes part of one foundation.
 type Target struct {
-	Name     string
-	Source   source.Source
-	Path     string           // of the manifest file or folder in the snapshot; "" is the root
-	Options  manifest.Options // where manifests belong that do not say, and the values of their variables
-	VarsIn   []string         // vars files in the snapshot, later ones win; before Options.VarsFiles
+	Name    string
+	Source  source.Source
+	Path    string           // of the manifest file or folder in the snapshot; "" is the root
+	Options manifest.Options // where manifests belong that do not say, and the values of their variables
+	VarsIn  []string         // vars files in the snapshot, later ones win; before Options.VarsFiles
+	// Open decrypts a vars file, of VarsIn or of Options, and returns one that is not encrypted as it is. May be nil.
+	Open func(ctx context.Context, f manifest.VarsFile) (manifest.VarsFile, error)
+	// Values gives values that do not stand in a vars file, of the names that the manifests mention; they win over VarsIn,
+	// and Options.VarsFiles over them. May be nil.
+	Values   func(ctx context.Context, files fs.FS, names []string) ([]manifest.VarsFile, error)
 	Driver   platform.Driver
 	Mode     Mode
 	Parallel int           // steps at a time; 0 is the driver's default
@@ -154,7 +160,10 @@ func (r *Reconciler) fetch(ctx context.Context, run *Run) error {
 }
 
 func (r *Reconciler) load(ctx context.Context, run *Run) error {
-	run.Desired, run.Problems = Load(run.Target, run.Snapshot)
+	var err error
+	if run.Desired, run.Problems, err = Load(ctx, run.Target, run.Snapshot); err != nil {
+		return err
+	}
 	if err := run.Problems.Err(); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ var rooms = []room{
 
 // contracts may be imported, the drivers below them may not (but by cmd and by tests).
 var concrete = []string{
-	driver, "source/git", "source/dir", "source/webhook", "reconcile/history/sqlite", "reconcile/history/postgres",
+	driver, "source/git", "source/dir", "source/webhook", "source/secret", "reconcile/history/sqlite", "reconcile/history/postgres",
 }
 
 // TestArrows: every import between our packages is an arrow of the plan. Tests may join what they like.

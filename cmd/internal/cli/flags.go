@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fettle-gitops/fettle/cmd/internal/config"
+	"github.com/fettle-gitops/fettle/cmd/internal/values"
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile"
 	"github.com/fettle-gitops/fettle/reconcile/history"
@@ -22,6 +23,8 @@ import (
 	"github.com/fettle-gitops/fettle/source"
 	"github.com/fettle-gitops/fettle/source/dir"
 	"github.com/fettle-gitops/fettle/source/git"
+	"github.com/fettle-gitops/fettle/source/secret"
+	"github.com/fettle-gitops/fettle/source/secret/encrypted"
 )
 
 // manifestFlags say which manifests a one-shot command is about.
@@ -29,6 +32,7 @@ type manifestFlags struct {
 	file, gitURL, branch, path string
 	org, space                 string
 	vars, varsFiles            []string
+	ageIdentity                string
 }
 
 func (f *manifestFlags) register(cmd *cobra.Command) {
@@ -39,8 +43,9 @@ func (f *manifestFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.path, "path", "", "manifest file or folder in --git, from its root")
 	fl.StringVarP(&f.org, "org", "o", "", "organization of manifests that name none (default: the one that `cf target` set)")
 	fl.StringVarP(&f.space, "space", "s", "", "space of manifests that name none")
-	fl.StringArrayVar(&f.vars, "var", nil, "value of a ((variable)), as name=value; may be repeated and wins over files")
-	fl.StringArrayVar(&f.varsFiles, "vars-file", nil, "YAML file with values of ((variables)); may be repeated, later ones win")
+	fl.StringArrayVar(&f.vars, "var", nil, "value of a ((variable)), as name=value; may be repeated and wins over files (a secret: FETTLE_VAR_NAME in the environment)")
+	fl.StringArrayVar(&f.varsFiles, "vars-file", nil, "YAML file with values of ((variables)), also encrypted with SOPS or age; may be repeated, later ones win")
+	fl.StringVar(&f.ageIdentity, "age-identity", "", "age identity file or SSH private key that opens vars files encrypted with age (sops has its own environment: SOPS_AGE_KEY_FILE …)")
 }
 
 // target makes the reconcile.Target that the flags describe, without a driver.
@@ -70,6 +75,12 @@ func (f *manifestFlags) target(env Env) (*reconcile.Target, error) {
 		}
 		t.Options.VarsFiles = append(t.Options.VarsFiles, manifest.VarsFile{Name: name, Data: data})
 	}
+	opener := encrypted.Opener{IdentityHint: "name it with --age-identity FILE"}
+	if f.ageIdentity != "" {
+		opener.Identities = func() ([]byte, error) { return os.ReadFile(f.ageIdentity) }
+	}
+	t.Open = values.Open(opener)
+	t.Values = values.From([]values.Place{{Provider: secret.Env{Prefix: secret.DefaultEnvPrefix, Getenv: env.Getenv}}})
 	if f.org == "" && f.space == "" {
 		if session, err := ccv3.LoadCFSession(cfHome(env)); err == nil && session.SpaceFields.Name != "" {
 			t.Options.Org, t.Options.Space = session.OrganizationFields.Name, session.SpaceFields.Name
@@ -119,7 +130,7 @@ func local(file string) (source.Source, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	src, err := dir.New(dir.Options{Path: root})
+	src, err := dir.NewLive(root)
 	return src, filepath.ToSlash(rel), err
 }
 

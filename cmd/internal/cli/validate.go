@@ -35,7 +35,10 @@ Exit code 0: valid. 1: at least one error.`,
 			if err != nil {
 				return err
 			}
-			set, problems := reconcile.Load(target, snap)
+			set, problems, err := reconcile.Load(cmd.Context(), target, snap)
+			if err != nil {
+				return err
+			}
 			if format == "json" {
 				if err := writeJSON(env.Out, map[string]any{"valid": problems.Err() == nil, "problems": nonNil(problems)}); err != nil {
 					return err

@@ -147,6 +147,9 @@ func (c *Config) target(name string, t Target) (agent.Target, error) {
 		}
 		rt.Options.VarsFiles = append(rt.Options.VarsFiles, manifest.VarsFile{Name: filepath.Base(file), Data: data, Secret: true})
 	}
+	if err := c.secretVars(name, t, rt); err != nil {
+		return agent.Target{}, err
+	}
 	return agent.Target{Target: rt, Schedule: schedule}, nil
 }
 

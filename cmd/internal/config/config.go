@@ -73,6 +73,8 @@ type Target struct {
 	Vars            map[string]any `yaml:"vars"`
 	VarsFiles       []string       `yaml:"vars_files"`
 	SecretVarsFiles []string       `yaml:"secret_vars_files"`
+	SecretVars      []SecretVars   `yaml:"secret_vars"`
+	AgeIdentity     secret         `yaml:"age_identity"`
 	Timeout         duration       `yaml:"timeout"`
 	RolloutTimeout  duration       `yaml:"rollout_timeout"`
 }
