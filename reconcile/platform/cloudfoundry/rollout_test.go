@@ -1,6 +1,7 @@
 package cloudfoundry_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/fettle-gitops/fettle/reconcile/platform"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
+	"github.com/fettle-gitops/fettle/reconcile/platform/platformtest"
 )
 
 // failed runs a manifest of one app and returns the failure of its step.
@@ -196,5 +198,45 @@ func TestForeignDeployment(t *testing.T) {
 				t.Errorf("deployment %s", d.Status.Reason)
 			}
 		}
+	})
+}
+
+// A run that was killed during a rollout takes its knowledge of the old configuration with it. The next run takes back what
+// crashes all the same: environment and command from the platform's revisions.
+func TestCrashedRolloutOfAKilledRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		f.mustRun(web)
+		before := f.state("web")
+		bad := strings.Replace(web, "env: {GREETING: hello}", "command: ./bad\n  env: {GREETING: FAULT_CRASH}", 1)
+		p, d := f.prepare(t.Context(), bad)
+		ctx, kill := context.WithCancel(t.Context())
+		defer kill()
+		dead := false
+		f.wire.install(func(int) platformtest.Fate {
+			if calls := f.wire.log(); dead || calls[len(calls)-1] == "POST /v3/deployments" {
+				fate := platformtest.Unanswered
+				if dead {
+					fate = platformtest.Lost
+				}
+				dead = true
+				kill()
+				return fate
+			}
+			return platformtest.Answered
+		})
+		f.apply(ctx, d, &p)
+		f.wire.install(nil)
+		if phase := p.outcome.Steps[0].Phase; phase != platform.Abandoned {
+			t.Fatalf("the killed run: %s", phase)
+		}
+		s, e, again := f.failed(bad)
+		if e.Class != platform.Rollout || !s.RolledBack || !s.Quarantine {
+			t.Errorf("%v: rolled back %v, quarantine %v", e, s.RolledBack, s.Quarantine)
+		}
+		if after := f.state("web"); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s\n%s", before, after, strings.Join(again.events, "\n"))
+		}
+		f.converged(web)
 	})
 }
