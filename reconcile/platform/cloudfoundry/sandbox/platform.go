@@ -3,6 +3,7 @@ package sandbox
 import (
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/isolation"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/marketplace"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/secgroups"
 )
 
@@ -10,10 +11,12 @@ import (
 var platformAreas = []func(*cc.Server){
 	isolation.Register,
 	secgroups.Register,
+	marketplace.Register,
 }
 
 // seedPlatform fills a new world with what a platform comes with.
 func seedPlatform(tx *cc.Tx) {
 	isolation.Seed(tx)
 	secgroups.Seed(tx)
+	marketplace.Seed(tx)
 }

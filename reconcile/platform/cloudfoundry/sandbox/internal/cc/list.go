@@ -32,6 +32,8 @@ type List[R world.Row] struct {
 	Show func(*Req, R) any
 	// Included adds to the answer what the parameter include asks for.
 	Included func(q *Req, include []string, rows []R) tree.Obj
+	// Extra does so for lists with the parameter fields; it adds nothing when it returns nil.
+	Extra func(q *Req, rows []R) tree.Obj
 }
 
 // Filter is one query parameter of a list.
@@ -162,6 +164,11 @@ func (l *List[R]) Answer(q *Req, rows iter.Seq[R], keep func(R) bool) (*Reply, e
 	body := tree.O("pagination", q.pagination(total, page, perPage, shown), "resources", out)
 	if inc := split(q.Query.Get("include")); inc != nil && l.Included != nil {
 		body = append(body, tree.Field{Key: "included", Value: l.Included(q, inc, rowsOut)})
+	}
+	if l.Extra != nil {
+		if inc := l.Extra(q, rowsOut); inc != nil {
+			body = append(body, tree.Field{Key: "included", Value: inc})
+		}
 	}
 	return OK(body), nil
 }

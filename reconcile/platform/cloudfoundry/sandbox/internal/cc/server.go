@@ -37,6 +37,7 @@ type Config struct {
 	Delete    time.Duration    // what happens in the background after an answer
 	UAAPath   string           // below the base URL
 	Log       *slog.Logger
+	Outbound  *http.Client                       // for calls to service brokers; http.DefaultClient when nil
 	Authorize func(token string) (*Token, error) // reads an access token
 }
 

@@ -134,9 +134,13 @@ func presentEvent(q *cc.Req, e *world.AuditEvent) any {
 		}
 		return tree.O("guid", guid)
 	}
+	kind := "user"
+	if e.Actor.Kind != "" {
+		kind = e.Actor.Kind
+	}
 	return cc.Head(&e.Base,
 		"type", e.Type,
-		"actor", tree.O("guid", e.Actor.GUID, "type", "user", "name", cc.OrNil(e.Actor.Name)),
+		"actor", tree.O("guid", e.Actor.GUID, "type", kind, "name", cc.OrNil(e.Actor.Name)),
 		"target", tree.O("guid", e.Target.GUID, "type", e.Target.Type, "name", e.Target.Name),
 		"data", e.Data, "space", ref(e.Space), "organization", ref(e.Org),
 		"links", tree.O("self", q.Link(fmt.Sprintf("/v3/audit_events/%s", e.GUID))),

@@ -45,6 +45,7 @@ type Actor struct {
 	GUID string `json:"guid"`
 	Name string `json:"name,omitempty"` // the e-mail address of the token (observed fact), empty for clients
 	User string `json:"user,omitempty"` // the user name
+	Kind string `json:"kind,omitempty"` // "user" when empty; "service_broker" for what a catalog changes
 }
 
 // Target is what an audit event is about.

@@ -49,6 +49,9 @@ type World struct {
 	Routes       *Table[*Route]       `json:"routes"`
 	Destinations *Table[*Destination] `json:"destinations"`
 
+	ServiceBrokers   *Table[*ServiceBroker]   `json:"service_brokers"`
+	ServiceOfferings *Table[*ServiceOffering] `json:"service_offerings"`
+	ServicePlans     *Table[*ServicePlan]     `json:"service_plans"`
 	ServiceInstances *Table[*ServiceInstance] `json:"service_instances"`
 	ServiceBindings  *Table[*ServiceBinding]  `json:"service_bindings"`
 	RouteBindings    *Table[*RouteBinding]    `json:"route_bindings"`
@@ -106,6 +109,9 @@ func New() *World {
 			"route": func(d *Destination) string { return d.Route },
 			"app":   func(d *Destination) string { return d.App },
 		}),
+		ServiceBrokers:   NewTable[*ServiceBroker](nil),
+		ServiceOfferings: NewTable(map[string]func(*ServiceOffering) string{"broker": func(o *ServiceOffering) string { return o.Broker }}),
+		ServicePlans:     NewTable(map[string]func(*ServicePlan) string{"offering": func(p *ServicePlan) string { return p.Offering }}),
 		ServiceInstances: NewTable(map[string]func(*ServiceInstance) string{"space": func(s *ServiceInstance) string { return s.Space }}),
 		ServiceBindings: NewTable(map[string]func(*ServiceBinding) string{
 			"instance": func(b *ServiceBinding) string { return b.ServiceInstance },
