@@ -213,13 +213,20 @@ func TestToldToStop(t *testing.T) {
 		p, d := f.prepare(t.Context(), web)
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		f.wire.install(func(n int) platformtest.Fate {
-			if n == 5 {
+		f.wire.install(func(int) platformtest.Fate {
+			if calls := f.wire.log(); calls[len(calls)-1] == "POST /v3/builds" {
 				stop()
 			}
 			return platformtest.Answered
 		})
 		f.apply(ctx, d, &p)
+		f.wire.install(nil)
+		if calls := p.applying; calls[len(calls)-1] != "POST /v3/builds" {
+			t.Errorf("it went on: %v", calls)
+		}
+		if n := len(list[ccv3.Build](f, "/v3/builds")); n != 1 {
+			t.Errorf("%d builds, want 1: a request that is on its way is finished", n)
+		}
 		if s := p.outcome.Steps[0]; s.Phase != platform.Abandoned || s.Err != nil || p.err != nil {
 			t.Errorf("%s, %v, %v; want abandoned", s.Phase, s.Err, p.err)
 		}

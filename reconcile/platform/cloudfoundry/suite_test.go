@@ -81,7 +81,10 @@ func newWorld(t *testing.T) platformtest.World {
 			}
 			return n
 		},
-		Check: func(t *testing.T) { f.nothingTwice(t) },
+		Check: func(t *testing.T) {
+			f.nothingTwice(t)
+			f.nothingLeftBehind(t)
+		},
 	}
 }
 
@@ -116,6 +119,28 @@ func (f *foundation) nothingTwice(t *testing.T) {
 	for _, a := range list[ccv3.App](f, "/v3/apps") {
 		if note := a.Metadata.Annotation(manifest.MetadataPrefix + "pending"); note != "" {
 			t.Errorf("%s: still pending: %s", a.Name, note)
+		}
+	}
+}
+
+// nothingLeftBehind fails if something of suiteFirst that suiteSecond no longer declares is there still. No comparison
+// would tell: what neither Git declares nor the ledger knows is left alone.
+func (f *foundation) nothingLeftBehind(t *testing.T) {
+	t.Helper()
+	for _, a := range list[ccv3.App](f, "/v3/apps") {
+		if release := a.Metadata.Labels["release"]; release == nil {
+			continue
+		}
+		if _, ok := f.env(a.Name)["GONE"]; ok {
+			t.Error("the variable GONE is set still")
+		}
+		if n := len(list[ccv3.Binding](f, "/v3/service_credential_bindings")); n != 0 {
+			t.Error("the service instance mail is bound still")
+		}
+		for _, r := range list[ccv3.Route](f, "/v3/routes") {
+			if r.Host == "web" && len(r.Destinations) > 0 {
+				t.Error("the route web.apps.sandbox.test is mapped still")
+			}
 		}
 	}
 }
