@@ -1,8 +1,12 @@
 package cloudfoundry_test
 
 import (
+	"encoding/pem"
 	"errors"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/fettle-gitops/fettle/manifest"
@@ -89,6 +93,37 @@ func TestNewSaysWhatIsMissing(t *testing.T) {
 	var e *platform.Error
 	if !errors.As(err, &e) || e.Class != platform.Unauthorized || err.Error() != want {
 		t.Errorf("%v\nwant %s", err, want)
+	}
+}
+
+func TestCertificates(t *testing.T) {
+	f := newTown(t)
+	server := httptest.NewUnstartedServer(f.sandbox)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // "TLS handshake error", as intended
+	server.StartTLS()
+	defer server.Close()
+	identify := func(change func(*ccv3.Config)) error {
+		cfg := f.config("dev")
+		cfg.API, cfg.HTTP = server.URL, nil
+		change(&cfg)
+		d, err := cloudfoundry.New(cloudfoundry.Config{Client: cfg})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.Identity(t.Context())
+		return err
+	}
+	err := identify(func(*ccv3.Config) {})
+	want := "logging in to " + server.URL + ": tls: failed to verify certificate: x509: certificate signed by unknown authority (give the foundation's CA certificate, or for a test foundation skip TLS verification)"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v\nwant %s", err, want)
+	}
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := identify(func(c *ccv3.Config) { c.CA = ca }); err != nil {
+		t.Error("with the CA:", err)
+	}
+	if err := identify(func(c *ccv3.Config) { c.SkipTLSVerify = true }); err != nil {
+		t.Error("without verification:", err)
 	}
 }
 

@@ -252,6 +252,8 @@ func (c *Client) send(ctx context.Context, r request) (*Response, []byte, error)
 		}
 		var pause time.Duration
 		switch {
+		case e.Status == 0 && !e.Retryable():
+			return nil, nil, err
 		case e.Status == http.StatusUnauthorized && renewed == 0 && c.auth.renewable():
 			// The controller may have lost its keys or the clocks differ. It did nothing, so any method may be repeated.
 			renewed++
@@ -398,6 +400,11 @@ func isDialError(err error) bool {
 	if errors.As(err, &dns) {
 		return true
 	}
+	return isCertificateError(err)
+}
+
+// isCertificateError: asking again does not make a certificate trusted.
+func isCertificateError(err error) bool {
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
 	var verify *tls.CertificateVerificationError

@@ -1,6 +1,7 @@
 package ccv3
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,7 +79,10 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Retryable reports whether the same request may succeed later without anybody changing anything.
 func (e *Error) Retryable() bool {
-	return e.Status == 0 || e.Status == http.StatusTooManyRequests || retryableStatus(e.Status)
+	if e.Status == 0 {
+		return !errors.Is(e.Err, context.Canceled) && !isCertificateError(e.Err)
+	}
+	return e.Status == http.StatusTooManyRequests || retryableStatus(e.Status)
 }
 
 // MayHaveHappened reports whether the change may be in effect in spite of the error. Then look before
