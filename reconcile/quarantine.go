@@ -10,15 +10,15 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform"
 )
 
-// withoutQuarantined takes the steps out of the plan whose declaration is known to be bad, and lifts the
-// quarantine of those for which Git declares something else by now.
-func (r *Reconciler) withoutQuarantined(ctx context.Context, run *Run) (platform.Plan, error) {
+// holdQuarantined stops the steps whose declaration is known to be bad, and lifts the quarantine of those for which
+// Git declares something else by now.
+func (r *Reconciler) holdQuarantined(ctx context.Context, run *Run, stopped map[string]bool) error {
 	if r.History == nil {
-		return run.Plan, nil
+		return nil
 	}
 	held, err := r.History.Quarantined(ctx, run.Target.Name)
 	if err != nil {
-		return platform.Plan{}, fmt.Errorf("history: %w", err)
+		return fmt.Errorf("history: %w", err)
 	}
 	byRef := map[manifest.Ref]history.Quarantine{}
 	for _, q := range held {
@@ -34,41 +34,22 @@ func (r *Reconciler) withoutQuarantined(ctx context.Context, run *Run) (platform
 		}
 		// It is as Git declares by now (a revert, say), or Git no longer declares it.
 		if err := r.History.Release(ctx, run.Target.Name, q.Ref); err != nil {
-			return platform.Plan{}, fmt.Errorf("history: %w", err)
+			return fmt.Errorf("history: %w", err)
 		}
 	}
-	plan := run.Plan
-	plan.Steps = nil
-	stopped := map[string]bool{}
 	for _, s := range run.Plan.Steps {
 		q, ok := byRef[s.Ref]
 		switch {
 		case ok && q.Digest == r.stepDigest(s):
 			run.Held = append(run.Held, q)
 			stopped[s.ID] = true
-			continue
 		case ok:
 			if err := r.History.Release(ctx, run.Target.Name, s.Ref); err != nil {
-				return platform.Plan{}, fmt.Errorf("history: %w", err)
+				return fmt.Errorf("history: %w", err)
 			}
 		}
-		plan.Steps = append(plan.Steps, s)
 	}
-	// What needs a step that is held back cannot go on either.
-	kept := plan.Steps[:0]
-	for _, s := range plan.Steps {
-		wait := false
-		for _, id := range s.Requires {
-			wait = wait || stopped[id]
-		}
-		if wait {
-			stopped[s.ID] = true
-			continue
-		}
-		kept = append(kept, s)
-	}
-	plan.Steps = kept
-	return plan, nil
+	return nil
 }
 
 func (r *Reconciler) quarantine(ctx context.Context, run *Run, s platform.StepResult) error {

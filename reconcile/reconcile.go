@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/fettle-gitops/fettle/diff"
@@ -215,11 +216,13 @@ func (r *Reconciler) apply(ctx context.Context, run *Run) error {
 	if run.Target.Mode != ModeApply {
 		return nil
 	}
-	plan, err := r.withoutQuarantined(ctx, run)
-	if err != nil || len(plan.Steps) == 0 {
+	stopped := map[string]bool{}
+	if err := r.holdQuarantined(ctx, run, stopped); err != nil {
 		return err
 	}
-	if r.Confirm != nil {
+	doomed := refuse(run.Plan, stopped)
+	plan := without(run.Plan, stopped)
+	if r.Confirm != nil && len(plan.Steps) > 0 {
 		yes, err := r.Confirm(ctx, run)
 		if err != nil {
 			return err
@@ -229,16 +232,53 @@ func (r *Reconciler) apply(ctx context.Context, run *Run) error {
 			return nil
 		}
 	}
-	run.Outcome, err = run.Target.Driver.Apply(ctx, plan, platform.ApplyOptions{
-		Files: run.Snapshot.Files, Revision: run.Snapshot.Revision, Parallel: run.Target.Parallel,
-		RolloutTimeout: run.Target.RolloutTimeout,
-		Report: func(e platform.Event) {
-			if r.Report != nil {
-				r.Report(run.Target.Name, e)
-			}
-		},
-	})
+	var err error
+	if len(plan.Steps) > 0 {
+		run.Outcome, err = run.Target.Driver.Apply(ctx, plan, platform.ApplyOptions{
+			Files: run.Snapshot.Files, Revision: run.Snapshot.Revision, Parallel: run.Target.Parallel,
+			RolloutTimeout: run.Target.RolloutTimeout,
+			Report: func(e platform.Event) {
+				if r.Report != nil {
+					r.Report(run.Target.Name, e)
+				}
+			},
+		})
+	}
+	run.Outcome.Steps = append(run.Outcome.Steps, doomed...)
 	return err
+}
+
+// refuse stops the steps of which the plan itself says that they cannot succeed: trying them would leave an app half
+// changed. Each is reported as failed with all of its reasons.
+func refuse(plan platform.Plan, stopped map[string]bool) []platform.StepResult {
+	var refused []platform.StepResult
+	for _, s := range plan.Steps {
+		var why []error
+		for _, p := range plan.Problems {
+			if p.Step == s.ID {
+				why = append(why, &platform.Error{Class: platform.Invalid, Ref: s.Ref, Doing: "not tried", Message: p.Message, Hint: p.Hint})
+			}
+		}
+		if len(why) > 0 && !stopped[s.ID] {
+			stopped[s.ID] = true
+			refused = append(refused, platform.StepResult{Step: s.ID, Ref: s.Ref, Phase: platform.Failed, Err: errors.Join(why...)})
+		}
+	}
+	return refused
+}
+
+// without leaves out the stopped steps and all that requires them, near or far.
+func without(plan platform.Plan, stopped map[string]bool) platform.Plan {
+	for again := true; again; {
+		again = false
+		for _, s := range plan.Steps {
+			if !stopped[s.ID] && slices.ContainsFunc(s.Requires, func(id string) bool { return stopped[id] }) {
+				stopped[s.ID], again = true, true
+			}
+		}
+	}
+	plan.Steps = slices.DeleteFunc(slices.Clone(plan.Steps), func(s platform.Step) bool { return stopped[s.ID] })
+	return plan
 }
 
 // end classifies the run and writes it down, even when ctx has ended: what happened must be remembered.

@@ -55,6 +55,8 @@ func TestMain(m *testing.M) {
 //	rmfile NAME PATH            commits the removal of a file
 //	branch NAME delete          deletes the default branch; branch NAME forcepush DIR rewrites it
 //	envfile FILE                replaces $VARIABLES in a file
+//	says FILE                   what the last command said on its error stream, without the lines of progress, is the content
+//	                            of the file, to the letter ($VARIABLES in it are replaced)
 //	until REGEXP exec COMMAND…  repeats a command until its standard output matches
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -74,7 +76,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"sandbox": cmdSandbox, "api": cmdAPI, "stats": cmdStats,
-			"repo": cmdRepo, "push": cmdPush, "rmfile": cmdRemove, "branch": cmdBranch, "until": cmdUntil, "envfile": cmdEnvFile,
+			"repo": cmdRepo, "push": cmdPush, "rmfile": cmdRemove, "branch": cmdBranch, "until": cmdUntil, "envfile": cmdEnvFile, "says": cmdSays,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -280,6 +282,19 @@ func read(ts *testscript.TestScript, dir string) map[string]string {
 func cmdEnvFile(ts *testscript.TestScript, neg bool, args []string) {
 	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+func cmdSays(ts *testscript.TestScript, neg bool, args []string) {
+	var said []string
+	for _, line := range strings.SplitAfter(ts.ReadFile("stderr"), "\n") {
+		if !strings.HasPrefix(line, "  app ") {
+			said = append(said, line)
+		}
+	}
+	got, want := strings.Join(said, ""), os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	if got != want {
+		ts.Fatalf("it says\n%s\nexpected\n%s", got, want)
+	}
 }
 
 // cmdUntil gives up after a minute.
