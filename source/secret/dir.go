@@ -43,7 +43,7 @@ func (d Dir) Lookup(_ context.Context, names []string) (Variables, error) {
 		}
 		if ok && !put(found, keys, value) {
 			return nil, &Error{
-				Place: d.String(), Message: fmt.Sprintf("the file %s stands beside a file with the name before its dot, so that (( %s )) could mean either", e.Name(), keys[0]),
+				Place: d.String(), Message: fmt.Sprintf("the file %s stands beside a file with the name before its dot, so that ((%s)) could mean either", e.Name(), keys[0]),
 				Hint: "rename one of them",
 			}
 		}
