@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
 )
 
 const defaultParallel = 4
@@ -88,25 +89,35 @@ func (d *Driver) applyStep(ctx context.Context, s *platform.Step, missing string
 	}
 	say(platform.Started, "")
 	progress := func(text string) { say(platform.Progress, text) }
+	working, warnings := ccv3.CollectWarnings(ctx)
 	var err error
 	switch data := s.Data.(type) {
 	case *appData:
 		run := newAppRun(d, s, data, opts, progress)
-		err = run.run(ctx)
+		err = run.run(working)
 		result.RolledBack, result.Quarantine = run.rolledBack, run.quarantine
 	case *routeData:
-		err = d.applyRoute(ctx, s, data)
+		err = d.applyRoute(working, s, data)
 	default:
 		err = impossible(s)
+	}
+	for _, w := range warnings.All() {
+		progress("the platform warns: " + w)
 	}
 	switch {
 	case err == nil:
 		return end(platform.Succeeded, "")
-	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))):
+	case ctx.Err() != nil && stopped(ctx, err):
 		return end(platform.Abandoned, "told to stop; the next run goes on from here")
 	}
 	result.Err = err
 	return end(platform.Failed, err.Error())
+}
+
+// stopped reports whether err is due to the end of ctx, or to trouble in the moment that was left to finish a request.
+func stopped(ctx context.Context, err error) bool {
+	var e *platform.Error
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx)) || errors.As(err, &e) && e.Retryable()
 }
 
 // impossible is the error of a step that the API cannot carry out, or nil.

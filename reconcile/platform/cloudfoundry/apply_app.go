@@ -294,7 +294,7 @@ func (r *appRun) annotate(ctx context.Context, annotations map[string]string, nu
 			body.Metadata.Annotations[keys[2]] = nil
 		}
 	}
-	return r.do(ctx, "noting what was done", http.MethodPatch, "/v3/apps/"+r.guid, body, nil)
+	return r.do(ctx, "noting what was done", http.MethodPatch, "/v3/apps/"+r.guid, body)
 }
 
 // finish removes the intent and records what is owned now, in one request and only if there is something to
@@ -337,9 +337,9 @@ func (r *appRun) write(ctx context.Context, request func(context.Context) error)
 }
 
 // do makes one request that changes something and may be repeated.
-func (r *appRun) do(ctx context.Context, doing, method, path string, in, out any) error {
+func (r *appRun) do(ctx context.Context, doing, method, path string, in any) error {
 	err := r.write(ctx, func(ctx context.Context) error {
-		_, err := r.d.client.Do(ctx, method, path, in, out)
+		_, err := r.d.client.Do(ctx, method, path, in, nil)
 		return err
 	})
 	if method == http.MethodDelete && ccv3.IsNotFound(err) {

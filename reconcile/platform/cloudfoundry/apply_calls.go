@@ -51,7 +51,7 @@ func (r *appRun) unsetEnv(ctx context.Context, names []string) error {
 	for _, n := range names {
 		vars[n] = nil
 	}
-	return r.do(ctx, "removing environment variables", http.MethodPatch, "/v3/apps/"+r.guid+"/environment_variables", map[string]any{"var": vars}, nil)
+	return r.do(ctx, "removing environment variables", http.MethodPatch, "/v3/apps/"+r.guid+"/environment_variables", map[string]any{"var": vars})
 }
 
 func (r *appRun) deleteSidecar(ctx context.Context, name string) error {
@@ -62,7 +62,7 @@ func (r *appRun) deleteSidecar(ctx context.Context, name string) error {
 	}
 	for _, s := range sidecars {
 		if s.Name == name {
-			return r.do(ctx, doing, http.MethodDelete, "/v3/sidecars/"+s.GUID, nil, nil)
+			return r.do(ctx, doing, http.MethodDelete, "/v3/sidecars/"+s.GUID, nil)
 		}
 	}
 	return nil
@@ -72,7 +72,7 @@ func (r *appRun) deleteSidecar(ctx context.Context, name string) error {
 func (r *appRun) scaleToZero(ctx context.Context, process string) error {
 	body := ccv3.Body{ContentType: "application/json", Data: []byte(`{"instances":0}`), Repeatable: true}
 	return r.do(ctx, "scaling the process "+process+" to 0", http.MethodPost,
-		"/v3/apps/"+r.guid+"/processes/"+url.PathEscape(process)+"/actions/scale", body, nil)
+		"/v3/apps/"+r.guid+"/processes/"+url.PathEscape(process)+"/actions/scale", body)
 }
 
 // unbind deletes a service binding; the service instance stays.
@@ -180,7 +180,7 @@ func (r *appRun) unmap(ctx context.Context, gone []destination) error {
 				if at.App.GUID != r.guid || at.App.Process != nil && at.App.Process.Type != process {
 					continue
 				}
-				if err := r.do(ctx, "unmapping "+route.URL, http.MethodDelete, "/v3/routes/"+route.GUID+"/destinations/"+at.GUID, nil, nil); err != nil {
+				if err := r.do(ctx, "unmapping "+route.URL, http.MethodDelete, "/v3/routes/"+route.GUID+"/destinations/"+at.GUID, nil); err != nil {
 					return err
 				}
 			}

@@ -18,12 +18,8 @@ func (r *appRun) fail(doing string, err error) error {
 }
 
 func failure(s *platform.Step, doing string, err error) error {
-	var done *platform.Error
-	if err == nil || errors.As(err, &done) || errors.Is(err, context.Canceled) {
-		return err
-	}
-	e, ok := explain(s.Ref, doing, err).(*platform.Error)
-	if !ok {
+	var e *platform.Error
+	if err == nil || errors.As(err, &e) || errors.Is(err, context.Canceled) || !errors.As(explain(s.Ref, doing, err), &e) {
 		return err
 	}
 	e.Message = withoutPreamble(e.Message, s.Ref.Name())

@@ -32,9 +32,6 @@ func (m *manifestRequest) empty() bool {
 	return len(m.app.Spec) == 0 && len(m.routes) == 0 && len(m.binds) == 0
 }
 
-// touchesProcesses reports whether the request would be refused while a deployment is in flight.
-func (m *manifestRequest) touchesProcesses() bool { return m.app.Spec["processes"] != nil }
-
 // objects in the form that manifest.MarshalV1 takes.
 func (m *manifestRequest) objects() []*manifest.Object {
 	all := []*manifest.Object{m.app}

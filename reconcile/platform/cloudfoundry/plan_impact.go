@@ -17,7 +17,7 @@ func judge(c diff.Change) (diff.Impact, string) {
 	case manifest.KindRoute:
 		return judgeRoute(c, keys)
 	case manifest.KindServiceBinding:
-		return judgeBinding(c, keys)
+		return judgeBinding(keys)
 	}
 	return diff.ImpactImpossible, fmt.Sprintf("a %s is not managed yet; create or change it by hand", c.Ref.Kind)
 }
@@ -128,7 +128,7 @@ func anyPort(destinations map[string]any) bool {
 	return false
 }
 
-func judgeBinding(c diff.Change, keys []string) (diff.Impact, string) {
+func judgeBinding(keys []string) (diff.Impact, string) {
 	if len(keys) > 0 {
 		return diff.ImpactRecreate, "a binding is renamed by making it anew, then the app restarts"
 	}

@@ -102,13 +102,13 @@ func (r *appRun) awaitStart(ctx context.Context) error {
 }
 
 func (r *appRun) setDroplet(ctx context.Context, guid string) error {
-	return r.do(ctx, "setting the droplet", http.MethodPatch, "/v3/apps/"+r.guid+"/relationships/current_droplet", ccv3.To(guid), nil)
+	return r.do(ctx, "setting the droplet", http.MethodPatch, "/v3/apps/"+r.guid+"/relationships/current_droplet", ccv3.To(guid))
 }
 
 // action posts to an action that may be repeated. A runtime that cannot be reached answers 503 after a minute,
 // though the change is stored (observed); asked again, the answer is the same as if nothing had happened.
 func (r *appRun) action(ctx context.Context, doing, path string) error {
-	return r.do(ctx, doing, http.MethodPost, path, ccv3.Body{ContentType: "application/json", Repeatable: true}, nil)
+	return r.do(ctx, doing, http.MethodPost, path, ccv3.Body{ContentType: "application/json", Repeatable: true})
 }
 
 // deploy rolls out the droplet, or the changed configuration with the current one, and watches it.

@@ -240,3 +240,39 @@ func TestCrashedRolloutOfAKilledRun(t *testing.T) {
 		f.converged(web)
 	})
 }
+
+// A rollback that is killed anywhere leaves nothing that the next good commit does not put right.
+func TestRollbackKilledAnywhere(t *testing.T) {
+	bad := strings.NewReplacer("hello", "FAULT_CRASH", "64M", "128M", "routes: [", "routes: [{route: new.apps.sandbox.test}, ").Replace(web)
+	for n, ended := 1, false; !ended; n++ {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFoundation(t)
+			f.mustRun(web)
+			p, d := f.prepare(t.Context(), bad)
+			ctx, kill := context.WithCancel(t.Context())
+			defer kill()
+			ended = true
+			f.wire.install(func(i int) platformtest.Fate {
+				switch {
+				case i < n:
+					return platformtest.Answered
+				case i == n:
+					ended = false
+					kill()
+					return platformtest.Unanswered
+				}
+				return platformtest.Lost
+			})
+			f.apply(ctx, d, &p)
+			f.wire.install(nil)
+			if ended != (p.outcome.Steps[0].Phase == platform.Failed) {
+				t.Errorf("killed at request %d: %s %v", n, p.outcome.Steps[0].Phase, p.outcome.Err())
+			}
+			f.mustRun(web)
+			f.converged(web)
+			if got := f.state("web"); !strings.Contains(got, `" RUNNING RUNNING"`) || strings.Contains(got, "pending") {
+				t.Errorf("killed at request %d: %s", n, got)
+			}
+		})
+	}
+}

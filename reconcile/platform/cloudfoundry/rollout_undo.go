@@ -357,6 +357,6 @@ func (r *appRun) unsetProcessField(m *manifestRequest, keys []string) []call {
 		if err := r.get(ctx, "looking for the process "+keys[1], path, &p); err != nil {
 			return err
 		}
-		return r.do(ctx, "putting the health check back", http.MethodPatch, "/v3/processes/"+p.GUID, body, nil)
+		return r.do(ctx, "putting the health check back", http.MethodPatch, "/v3/processes/"+p.GUID, body)
 	}}
 }

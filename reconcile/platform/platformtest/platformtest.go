@@ -115,7 +115,7 @@ func plan(t *testing.T, d platform.Driver, in platform.PlanInput) platform.Plan 
 func apply(ctx context.Context, t *testing.T, w World, desired manifest.Set) (platform.Plan, platform.Outcome, error) {
 	t.Helper()
 	d := w.Driver(t)
-	p := plan(t, d, look(t, d, desired, w.Files))
+	p := plan(t, d, look(t, d, desired, w.Files)) //nolint:contextcheck // only applying is told to stop
 	out, err := d.Apply(ctx, p, platform.ApplyOptions{Files: w.Files, Revision: "1234567"})
 	return p, out, err
 }
