@@ -23,6 +23,7 @@
 //	internal/tenancy  organizations, spaces, domains, roles, users
 //	internal/settings feature flags, stacks, environment variable groups
 //	internal/quotas   quotas
+//	internal/logs     log-cache
 //
 // The arrows: tree ← world ← cc ← everything else; an area imports another only to present or remove what it holds.
 //

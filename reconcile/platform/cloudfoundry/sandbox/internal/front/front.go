@@ -35,7 +35,7 @@ func root(q *cc.Req) (*cc.Reply, error) {
 		"credhub", nil,
 		"routing", nil,
 		"logging", nil,
-		"log_cache", q.Link("/log-cache"),
+		"log_cache", q.Link(""),
 		"log_stream", nil,
 		"app_ssh", tree.O("href", q.HTTP.Host, "meta", tree.O("host_key_fingerprint", "", "oauth_client", "ssh-proxy")),
 	))), nil
