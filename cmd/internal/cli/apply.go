@@ -121,7 +121,7 @@ func told(env Env, format string, run *reconcile.Run) error {
 		if s.Err != nil && format != "json" {
 			fmt.Fprintf(env.Err, "fettle: %v\n", s.Err)
 			if s.RolledBack {
-				fmt.Fprintf(env.Err, "  %s is back in the state it had before.\n", s.Ref)
+				fmt.Fprintf(env.Err, "fettle: %s is back in the state it had before\n", s.Ref)
 			}
 		}
 	}

@@ -182,7 +182,7 @@ func (f *foundationFlags) driver(env Env) (*cloudfoundry.Driver, error) {
 	case cfg.Username == "" && cfg.ClientID == "":
 		session, err := ccv3.LoadCFSession(cfHome(env))
 		if err != nil {
-			return nil, fmt.Errorf("nobody is logged in: set CF_API, CF_USERNAME and CF_PASSWORD (or CF_CLIENT_ID and CF_CLIENT_SECRET), or run `cf login`: %w", err)
+			return nil, fmt.Errorf("no credentials: set CF_API, CF_USERNAME and CF_PASSWORD (or CF_CLIENT_ID and CF_CLIENT_SECRET), or run `cf login` (%w)", err)
 		}
 		if cfg.API != "" && !sameAPI(cfg.API, session.Target) {
 			return nil, fmt.Errorf("the cf session is for %s, not for %s: set CF_USERNAME and CF_PASSWORD, or run `cf login -a %s`", session.Target, cfg.API, cfg.API)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -86,6 +87,7 @@ func explain(ref manifest.Ref, doing string, err error) error {
 	switch {
 	case e.Status == 0:
 		p.Class = platform.Unavailable
+		p.Message = server(e.URL) + " cannot be reached: " + p.Message
 		p.Hint = "check the API endpoint and the network"
 		var certificate *tls.CertificateVerificationError
 		switch {
@@ -95,7 +97,7 @@ func explain(ref manifest.Ref, doing string, err error) error {
 			p.Hint = "give the foundation's CA certificate, or for a test foundation skip TLS verification"
 		}
 	case e.Status == http.StatusUnauthorized && login || e.Status == http.StatusBadRequest && login:
-		p.Class = platform.Unauthorized
+		p.Class, p.Doing = platform.Unauthorized, "logging in at "+server(e.URL)
 		p.Hint = "check the user name and password, or the client's id and secret"
 		if ccv3.Is(err, "invalid_token") {
 			p.Hint = "run `cf login` again"
@@ -128,6 +130,15 @@ func explain(ref manifest.Ref, doing string, err error) error {
 		p.Class = platform.Invalid
 	}
 	return p
+}
+
+// server is the part of a URL that a person gave: scheme and host.
+func server(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return address
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // isQuota recognises the controller's words for a used-up quota: "memory quota_exceeded", "memory

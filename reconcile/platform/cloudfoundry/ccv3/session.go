@@ -37,7 +37,7 @@ func LoadCFSession(home string) (*CFSession, error) {
 	file := filepath.Join(home, ".cf", "config.json")
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no session of `cf login` at %s: log in with it, or give a user name and password: %w", file, err)
+		return nil, fmt.Errorf("there is no session of `cf login` at %s: %w", file, fs.ErrNotExist)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the session of `cf login`: %w", err)
