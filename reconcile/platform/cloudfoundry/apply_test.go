@@ -159,6 +159,34 @@ applications:
 	})
 }
 
+// A manifest that no longer says how large the web process is, or how many instances it has, leaves them alone.
+func TestSilenceAboutTheWebProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		f.mustRun(web)
+		silent := strings.NewReplacer("  memory: 64M\n", "", "  instances: 2\n", "").Replace(web)
+		f.converged(silent)
+		if got := f.state("web"); !strings.Contains(got, `" RUNNING RUNNING"`) {
+			t.Error(got)
+		}
+	})
+}
+
+// Routes come and go with no-route and default-route; they are unmapped, never deleted.
+func TestNoRouteAndDefaultRoute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		text := "applications:\n- name: web\n  path: web\n  default-route: true\n"
+		for _, text := range []string{text, strings.Replace(text, "default-route", "no-route", 1), text} {
+			f.mustRun(text)
+			f.converged(text)
+		}
+		if n := len(list[ccv3.Route](f, "/v3/routes")); n != 1 {
+			t.Errorf("%d routes, want 1", n)
+		}
+	})
+}
+
 // One app's failure stops nothing else, and a second run touches only what failed.
 func TestOneFailureAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -182,6 +182,10 @@ func clone(v any) any {
 	return v
 }
 
+// webProcess is owned by nobody: every app has one, and a manifest that no longer says anything about it, because it
+// dropped `memory`, does not want the app scaled to 0.
+const webProcess = "/processes/web"
+
 // ledgerKeys names what an app, its routes and its bindings declare, as the ledger keeps it.
 func ledgerKeys(app *manifest.Object, set manifest.Set) []string {
 	var keys []string
@@ -189,7 +193,9 @@ func ledgerKeys(app *manifest.Object, set manifest.Set) []string {
 		v, _ := manifest.Lookup(app.Spec, collection)
 		elements, _ := v.(map[string]any)
 		for name := range elements {
-			keys = append(keys, collection+manifest.Pointer(name))
+			if pointer := collection + manifest.Pointer(name); pointer != webProcess {
+				keys = append(keys, pointer)
+			}
 		}
 	}
 	for _, o := range set.Objects() {
@@ -212,7 +218,7 @@ func ledgerKeys(app *manifest.Object, set manifest.Set) []string {
 func owned(ledger diff.Ledger, app manifest.Ref, set manifest.Set) []string {
 	var keys []string
 	for pointer := range ledger[app] {
-		if pointer != "" {
+		if pointer != "" && pointer != webProcess {
 			keys = append(keys, pointer)
 		}
 	}

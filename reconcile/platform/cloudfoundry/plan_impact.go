@@ -84,6 +84,8 @@ func lifecycleTypes(c diff.Change, keys []string) (was, value any, changed bool)
 
 func judgeProcess(c diff.Change, keys []string) (diff.Impact, string) {
 	switch {
+	case len(keys) == 2 && c.Op == diff.Remove && keys[1] == "web":
+		return diff.ImpactImpossible, "every app has a process web; declare `instances: 0` if it shall not run"
 	case len(keys) == 2 && c.Op == diff.Remove:
 		return diff.ImpactInPlace, "scaled to 0 instances: the API cannot delete a process type"
 	case len(keys) == 2 && c.Op == diff.Add:

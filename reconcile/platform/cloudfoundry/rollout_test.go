@@ -9,6 +9,8 @@ import (
 	"testing/fstest"
 	"testing/synctest"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/fettle-gitops/fettle/reconcile/platform"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
 	"github.com/fettle-gitops/fettle/reconcile/platform/platformtest"
@@ -275,4 +277,96 @@ func TestRollbackKilledAnywhere(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever a release changes, removes and adds: after its rollback the platform is observed as before.
+func TestRollbackOfEverything(t *testing.T) {
+	everything := `
+applications:
+- name: web
+  path: web
+  buildpacks: [binary_buildpack]
+  features: {ssh: true}
+  metadata: {labels: {kept: a, changed: b, gone: c}, annotations: {gone: d}}
+  env: {KEPT: "1", CHANGED: "2", GONE: "3"}
+  routes: [{route: kept.apps.sandbox.test}, {route: changed.apps.sandbox.test, protocol: http1}, {route: gone.apps.sandbox.test}]
+  services: [mail, queue]
+  processes:
+  - {type: web, memory: 64M, disk_quota: 128M, instances: 2, command: ./web, log-rate-limit-per-second: 1K, health-check-type: http, health-check-http-endpoint: /a, timeout: 30}
+  - {type: worker, memory: 32M, instances: 1, command: ./work}
+  - {type: gone, memory: 32M, instances: 1, command: ./gone}
+  sidecars: [{name: changed, command: one, process_types: [web]}, {name: gone, command: two, process_types: [worker]}]
+`
+	for name, bad := range map[string]string{
+		"changed": `
+applications:
+- name: web
+  path: web
+  buildpacks: [nodejs_buildpack]
+  features: {ssh: false, revisions: true}
+  metadata: {labels: {kept: a, changed: z, added: y}, annotations: {added: x}}
+  env: {KEPT: "1", CHANGED: FAULT_CRASH, ADDED: "4"}
+  routes: [{route: kept.apps.sandbox.test}, {route: changed.apps.sandbox.test, protocol: http2}, {route: added.apps.sandbox.test}]
+  services: [mail, cache]
+  processes:
+  - {type: web, memory: 128M, disk_quota: 256M, instances: 3, command: ./other, log-rate-limit-per-second: 2K, health-check-type: port, timeout: 60}
+  - {type: worker, memory: 64M, instances: 2, command: ./work}
+  - {type: added, memory: 32M, instances: 1, command: ./added}
+  sidecars: [{name: changed, command: other, process_types: [web, worker]}, {name: added, command: new, process_types: [web]}]
+`,
+		"removed": `
+applications:
+- name: web
+  path: web
+  env: {CHANGED: FAULT_CRASH}
+  no-route: true
+`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFoundation(t)
+				for _, name := range []string{"mail", "queue", "cache"} {
+					f.do(http.MethodPost, "/v3/service_instances", map[string]any{
+						"type": "user-provided", "name": name, "relationships": map[string]any{"space": ccv3.To(f.space)},
+					}, nil)
+				}
+				f.mustRun(everything)
+				f.converged(everything)
+				before := f.observed(everything)
+				s, e, p := f.failed(bad)
+				if e.Class != platform.Rollout || !s.RolledBack {
+					t.Errorf("%v: rolled back %v", e, s.RolledBack)
+				}
+				if d := cmp.Diff(before, f.observed(everything)); d != "" {
+					t.Errorf("the rollback leaves differences (-before +after):\n%s\n%s", d, strings.Join(p.events, "\n"))
+				}
+				f.converged(everything)
+			})
+		})
+	}
+}
+
+// observed is live state as text, but for what cannot be undone: a process type stays, with no instance, and so do routes,
+// without a destination.
+func (f *foundation) observed(text string) string {
+	f.t.Helper()
+	obs, err := f.driver().Observe(f.t.Context(), f.load(text))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	all := map[string]any{}
+	for _, o := range obs.Live.Objects() {
+		if destinations, ok := o.Spec["destinations"].(map[string]any); ok && len(destinations) == 0 {
+			continue
+		}
+		processes, _ := o.Spec["processes"].(map[string]any)
+		for name, p := range processes {
+			if p.(map[string]any)["instances"] == int64(0) {
+				delete(processes, name)
+			}
+		}
+		all[o.Ref.String()] = o.Spec
+		all["ledger of "+o.Ref.String()] = obs.Ledger[o.Ref]
+	}
+	return dump(all)
 }

@@ -285,6 +285,8 @@ func (r *appRun) inverse(m *manifestRequest, before manifest.Set) (calls []call,
 			calls = append(calls, func(ctx context.Context) error { return r.rebind(ctx, c.Ref, before) })
 		case c.Ref.Kind == manifest.KindServiceBinding && added:
 			calls = append(calls, func(ctx context.Context) error { return r.unbind(ctx, c.Ref) })
+		case c.Ref.Kind == manifest.KindServiceBinding:
+			m.change(c, before)
 		case c.Ref != r.step.Ref || len(keys) < 2:
 			r.inverseWhole(c, keys, m, before)
 		case keys[0] == "environment_variables" && added:
