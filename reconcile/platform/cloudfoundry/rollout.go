@@ -178,7 +178,10 @@ func (r *appRun) watch(ctx context.Context, dep *ccv3.Deployment) error {
 				Message: "another deployment of the app took the place of this one", Hint: "see who deploys it besides Fettle; the next run looks again",
 			}
 		case dep.Status.Value == "FINALIZED":
-			return v.verdict("the deployment was cancelled by somebody else")
+			return &platform.Error{
+				Class: platform.Rollout, Ref: r.step.Ref, Origin: r.app.Origin, Doing: doing,
+				Message: "the deployment was cancelled by somebody else", Hint: fmt.Sprintf("the app's events say by whom: cf events %s", r.step.Ref.Name()),
+			}
 		}
 		if web != "" && dep.Status.Reason != "CANCELING" {
 			if _, err := v.look(ctx, []string{"/v3/processes/" + web}); err != nil && !ccv3.IsNotFound(err) {
@@ -305,6 +308,7 @@ func (v *vigil) look(ctx context.Context, processes []string) (bool, error) {
 
 // settle looks once more after a moment: an app may start well and fall over right away.
 func (v *vigil) settle(ctx context.Context, processes []string) error {
+	v.r.say(fmt.Sprintf("%s: every instance runs; watching for %s whether they stay", v.doing, v.r.d.settle()))
 	if err := sleepFor(ctx, v.r.d.settle()); err != nil {
 		return err
 	}
