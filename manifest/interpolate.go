@@ -184,6 +184,9 @@ func interpolate(file string, doc *yaml.Node, vars variables) *interpolation {
 }
 
 func (in *interpolation) add(n *yaml.Node, rule, message, hint string) {
+	if len(in.problems) > maxProblems {
+		return
+	}
 	in.problems = append(in.problems, Problem{
 		Origin: Origin{File: in.file, Line: n.Line, Column: n.Column}, Severity: SeverityError, Rule: rule, Message: message, Hint: hint,
 	})
@@ -309,15 +312,15 @@ func (in *interpolation) lookup(n *yaml.Node, name, written string) (*yaml.Node,
 
 // addAt points at the variable inside of a one-line text.
 func (in *interpolation) addAt(n *yaml.Node, written, rule, message, hint string) {
-	in.add(n, rule, message, hint)
 	const blocks = yaml.LiteralStyle | yaml.FoldedStyle
-	if i := strings.Index(n.Value, written); i > 0 && n.Style&blocks == 0 && !strings.Contains(n.Value, "\n") {
-		column := n.Column + len([]rune(n.Value[:i]))
+	at := *n
+	if i := strings.Index(n.Value[:min(len(n.Value), 2000)], written); i > 0 && n.Style&blocks == 0 && !strings.Contains(n.Value, "\n") {
+		at.Column += len([]rune(n.Value[:i]))
 		if n.Style != 0 {
-			column++ // the quote
+			at.Column++ // the quote
 		}
-		in.problems[len(in.problems)-1].Origin.Column = column
 	}
+	in.add(&at, rule, message, hint)
 }
 
 // replace puts a copy of value in the place of n, at n's position.

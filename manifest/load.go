@@ -44,10 +44,11 @@ func Load(files fs.FS, path string, opts Options) (Set, Problems) {
 		l.problems = append(l.problems, l.vars.unused()...)
 	}
 	set := l.selectApps()
+	l.problems = l.problems.sorted().atMost()
 	for name, data := range l.sources {
 		l.problems = l.problems.WithExcerpts(name, data)
 	}
-	return set, l.problems.sorted()
+	return set, l.problems
 }
 
 func cleanPath(p string) string {
@@ -228,6 +229,9 @@ func (d *document) at(n *yaml.Node) Origin {
 }
 
 func (d *document) problem(n *yaml.Node, severity Severity, rule, message, hint string) {
+	if len(d.problems) > 10*maxProblems {
+		return
+	}
 	d.problems = append(d.problems, Problem{
 		Origin: d.at(n), Severity: severity, Rule: rule, Pointer: d.pointer(n), Message: message, Hint: hint,
 	})

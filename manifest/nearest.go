@@ -5,9 +5,11 @@ import "strings"
 // Nearest finds the known name that a person most likely meant, or "". Drivers use it for what only they know.
 func Nearest(name string, known []string) string { return nearest(name, known) }
 
+var foldKey = strings.NewReplacer("-", "", "_", "")
+
 // nearest finds the known name that a person most likely meant, or "".
 func nearest(name string, known []string) string {
-	fold := func(s string) string { return strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(s)) }
+	fold := func(s string) string { return foldKey.Replace(strings.ToLower(s)) }
 	best, bestDistance := "", 3
 	switch { // a short name is soon another name
 	case len(name) < 3:

@@ -108,6 +108,25 @@ func (ps Problems) Errors() int {
 	return n
 }
 
+// maxProblems is how many problems are told at once. Nobody reads more, and a file of nothing but mistakes must
+// not take the memory of a million explanations.
+const maxProblems = 1000
+
+// atMost cuts off what is beyond maxProblems, and says so.
+func (ps Problems) atMost() Problems {
+	if len(ps) <= maxProblems {
+		return ps
+	}
+	severity := SeverityWarning
+	if ps[maxProblems:].Err() != nil {
+		severity = SeverityError
+	}
+	return append(ps[:maxProblems:maxProblems], Problem{
+		Severity: severity, Rule: "more-problems", Message: fmt.Sprintf("and more problems than these %d", maxProblems),
+		Hint: "mend these first",
+	})
+}
+
 // WithExcerpts fills in the source lines of the problems in file that have none yet. Whatever looks secret in
 // a line is masked.
 func (ps Problems) WithExcerpts(file string, data []byte) Problems {
@@ -119,7 +138,8 @@ func (ps Problems) WithExcerpts(file string, data []byte) Problems {
 		if lines == nil {
 			lines = bytes.Split(data, []byte("\n"))
 		}
-		if p.Origin.Line <= len(lines) {
+		// A line beyond all measure is no help to look at, and would be searched for secrets for every problem in it.
+		if p.Origin.Line <= len(lines) && len(lines[p.Origin.Line-1]) <= 2000 {
 			ps[i].Excerpt = excerpt(string(lines[p.Origin.Line-1]), p.Origin.Column)
 		}
 	}

@@ -62,11 +62,16 @@ func (c *schemaCheck) validate(doc *yaml.Node, schema *jsonschema.Schema) Proble
 }
 
 func (c *schemaCheck) add(at *yaml.Node, pointer, rule, message, hint string) {
+	if c.enough() {
+		return
+	}
 	c.problems = append(c.problems, Problem{
 		Origin: Origin{File: c.file, Line: at.Line, Column: at.Column}, Severity: SeverityError,
 		Rule: rule, Pointer: pointer, Message: message, Hint: hint,
 	})
 }
+
+func (c *schemaCheck) enough() bool { return len(c.problems) > maxProblems }
 
 // walk descends to the causes, which are what a person can act on.
 func (c *schemaCheck) walk(e *jsonschema.ValidationError) {
@@ -132,6 +137,9 @@ func (c *schemaCheck) alternatives(e *jsonschema.ValidationError, keyword string
 
 // leaf words one failed keyword.
 func (c *schemaCheck) leaf(e *jsonschema.ValidationError) {
+	if c.enough() {
+		return
+	}
 	node, pointer := c.find(e.InstanceLocation)
 	if strings.Contains(e.KeywordLocation, "/propertyNames") { // it is about the key, not its value
 		parent, _ := c.find(e.InstanceLocation[:strings.LastIndexByte(e.InstanceLocation, '/')])
@@ -239,7 +247,7 @@ func (c *schemaCheck) quoteHint(node *yaml.Node, in map[string]any) string {
 func misspelled(node *yaml.Node, in map[string]any, name string) bool {
 	properties, _ := in["properties"].(map[string]any)
 	known := slices.Sorted(maps.Keys(properties))
-	for i := 0; i+1 < len(node.Content); i += 2 {
+	for i := 0; i+1 < len(node.Content) && i < 200; i += 2 { // beyond, it is no map that a person wrote
 		if key := node.Content[i].Value; properties[key] == nil && nearest(key, known) == name {
 			return in["additionalProperties"] == false // then the key itself is reported
 		}
@@ -255,7 +263,7 @@ func (c *schemaCheck) unknownFields(node *yaml.Node, pointer string, in map[stri
 		p, _ := properties[k].(map[string]any)
 		return p["deprecated"] == true
 	})
-	for i := 0; i+1 < len(node.Content); i += 2 {
+	for i := 0; i+1 < len(node.Content) && !c.enough(); i += 2 {
 		key := node.Content[i]
 		if _, ok := properties[key.Value]; ok || slices.ContainsFunc(slices.Collect(maps.Keys(patterns)), func(p string) bool {
 			return strings.HasPrefix(key.Value, strings.TrimPrefix(p, "^")) // the patterns in use are prefixes

@@ -17,9 +17,10 @@ import (
 
 // Limits on what is read, so that no file can make Fettle slow or large. They are far above what people write.
 const (
-	MaxFileSize  = 10 << 20  // bytes of one YAML file
-	maxDepth     = 100       // levels of nesting
-	maxExpansion = 1_000_000 // nodes that aliases and merge keys may add to a document
+	MaxFileSize  = 10 << 20 // bytes of one YAML file
+	maxDepth     = 100      // levels of nesting
+	maxNodes     = 500_000  // nodes of one document; 1,000 apps have about 100,000
+	maxExpansion = 500_000  // nodes that aliases and merge keys, or variables, may add to a document
 )
 
 // ParseYAML reads the YAML documents in data and returns the root node of each one that is not empty, with
@@ -32,7 +33,7 @@ const (
 // as read-only.
 func ParseYAML(file string, data []byte) ([]*yaml.Node, Problems) {
 	docs, problems := parseYAML(file, data)
-	return docs, problems.WithExcerpts(file, data)
+	return docs, problems.sorted().atMost().WithExcerpts(file, data)
 }
 
 func parseYAML(file string, data []byte) (docs []*yaml.Node, problems Problems) {
@@ -162,10 +163,14 @@ type resolver struct {
 	sizes    map[*yaml.Node]int  // nodes below an anchored node, aliases expanded; present once it is complete
 	open     map[*yaml.Node]bool // anchored nodes that are not complete yet
 	expanded int                 // nodes that aliases added
+	nodes    int                 // nodes that are written out
 	fatal    bool                // the document must not be looked at any further
 }
 
 func (r *resolver) add(n *yaml.Node, rule, message, hint string) {
+	if len(r.problems) > maxProblems {
+		return
+	}
 	r.problems = append(r.problems, Problem{Origin: r.at(n), Severity: SeverityError, Rule: rule, Message: message, Hint: hint})
 }
 
@@ -185,6 +190,9 @@ func (r *resolver) stop(n *yaml.Node, rule, message, hint string) (*yaml.Node, i
 func (r *resolver) resolve(n *yaml.Node, depth int) (*yaml.Node, int) {
 	if r.fatal {
 		return n, 1
+	}
+	if r.nodes++; r.nodes > maxNodes {
+		return r.stop(n, "yaml-size", fmt.Sprintf("the document has more than %d values", maxNodes), "split it into several files")
 	}
 	if depth > maxDepth {
 		return r.stop(n, "yaml-depth", fmt.Sprintf("the nesting is deeper than %d levels", maxDepth), "")

@@ -155,6 +155,35 @@ func TestBombsAreRefused(t *testing.T) {
 	}
 }
 
+// A file of nothing but mistakes is answered with as many as anybody reads, in one piece.
+func TestTheNumberOfProblemsIsBounded(t *testing.T) {
+	for name, text := range map[string]string{
+		"values":         "applications: [" + strings.Repeat("x,", maxNodes) + "x]",
+		"wrong apps":     "applications: [" + strings.Repeat("x,", 5000) + "x]",
+		"duplicate keys": strings.Repeat("a: 1\n", 5000),
+		"unknown keys":   "applications:\n- name: a\n" + manyLines("  k%d: 1\n", 5000),
+		"variables":      "applications:\n- name: a\n  env:\n" + manyLines("    K%d: ((x))\n", 5000),
+		"env names":      "applications:\n- name: a\n  env:\n" + manyLines("    VCAP_%d: x\n", 5000),
+	} {
+		_, problems := load(t, text)
+		if problems.Err() == nil || len(problems) > maxProblems+1 {
+			t.Errorf("%s: %d problems", name, len(problems))
+		}
+		last := problems[len(problems)-1]
+		if len(problems) > 1 && last.Rule != "more-problems" {
+			t.Errorf("%s: the last of %d problems is %v", name, len(problems), last)
+		}
+	}
+}
+
+func manyLines(format string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
+}
+
 func BenchmarkBombs(b *testing.B) {
 	for name, text := range bombs() {
 		b.Run(name, func(b *testing.B) {
