@@ -87,7 +87,9 @@ func explain(ref manifest.Ref, doing string, err error) error {
 	switch {
 	case e.Status == 0:
 		p.Class = platform.Unavailable
-		p.Message = server(e.URL) + " cannot be reached: " + p.Message
+		if at := server(e.URL); at != "" && !strings.Contains(doing, at) {
+			p.Message = at + " cannot be reached: " + p.Message
+		}
 		p.Hint = "check the API endpoint and the network"
 		var certificate *tls.CertificateVerificationError
 		switch {
@@ -97,7 +99,7 @@ func explain(ref manifest.Ref, doing string, err error) error {
 			p.Hint = "give the foundation's CA certificate, or for a test foundation skip TLS verification"
 		}
 	case e.Status == http.StatusUnauthorized && login || e.Status == http.StatusBadRequest && login:
-		p.Class, p.Doing = platform.Unauthorized, "logging in at "+server(e.URL)
+		p.Class, p.Doing = platform.Unauthorized, strings.TrimSuffix("logging in at "+server(e.URL), " at ")
 		p.Hint = "check the user name and password, or the client's id and secret"
 		if ccv3.Is(err, "invalid_token") {
 			p.Hint = "run `cf login` again"
@@ -132,11 +134,11 @@ func explain(ref manifest.Ref, doing string, err error) error {
 	return p
 }
 
-// server is the part of a URL that a person gave: scheme and host.
+// server is the part of a URL that a person gave: scheme and host. It is "" for a mere path.
 func server(address string) string {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
-		return address
+		return ""
 	}
 	return u.Scheme + "://" + u.Host
 }

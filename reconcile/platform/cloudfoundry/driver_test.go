@@ -31,11 +31,11 @@ func TestTheWayIn(t *testing.T) {
 		{name: "names ignore case", user: "dev", spaces: []string{"Acme/DEV"}},
 		{
 			name: "wrong password", user: "dev", change: func(c *ccv3.Config) { c.Password = "guess" }, class: platform.Unauthorized,
-			want: "logging in to https://api.sandbox.test: unauthorized: Bad credentials (check the user name and password, or the client's id and secret)",
+			want: "logging in at https://api.sandbox.test: unauthorized: Bad credentials (check the user name and password, or the client's id and secret)",
 		},
 		{
 			name: "unknown client", change: func(c *ccv3.Config) { c.Username, c.Password, c.ClientID, c.ClientSecret = "", "", "ci", "x" }, class: platform.Unauthorized,
-			want: "logging in to https://api.sandbox.test: unauthorized: Bad credentials (check the user name and password, or the client's id and secret)",
+			want: "logging in at https://api.sandbox.test: unauthorized: Bad credentials (check the user name and password, or the client's id and secret)",
 		},
 		{
 			name: "an organization that is not there", user: "dev", spaces: []string{"acne/dev"}, class: platform.Missing,

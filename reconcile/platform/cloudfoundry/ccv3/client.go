@@ -282,8 +282,8 @@ func (c *Client) send(ctx context.Context, r request) (*Response, []byte, error)
 
 // attempt makes one HTTP exchange and reads the whole answer.
 func (c *Client) attempt(ctx context.Context, r request, target *url.URL) (_ *Response, _ []byte, token string, _ error) {
-	fail := func(err error, sent bool) error {
-		return &Error{Method: r.method, URL: target.Path, Err: plainCause(err), sent: sent}
+	fail := func(err error, sent bool) error { // without an answer it matters which server gave none
+		return &Error{Method: r.method, URL: withoutQuery(target.String()), Err: plainCause(err), sent: sent}
 	}
 	if err := c.budget.wait(ctx); err != nil {
 		var e *Error
