@@ -1,6 +1,8 @@
 package services
 
 import (
+	"cmp"
+
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/apps"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
@@ -36,10 +38,16 @@ var bindings = &cc.List[*world.ServiceBinding]{
 		cc.In("names", func(_ *cc.Req, b *world.ServiceBinding) string { return b.Name }),
 		cc.In("service_instance_guids", func(_ *cc.Req, b *world.ServiceBinding) string { return b.ServiceInstance }),
 		cc.In("service_instance_names", func(q *cc.Req, b *world.ServiceBinding) string { return instanceOf(q, b.ServiceInstance).Name }),
-		cc.In("service_plan_names", func(q *cc.Req, b *world.ServiceBinding) string { return planName(q, instanceOf(q, b.ServiceInstance)) }),
-		cc.In("service_plan_guids", func(q *cc.Req, b *world.ServiceBinding) string { return planOf(instanceOf(q, b.ServiceInstance)) }),
-		cc.In("service_offering_names", func(*cc.Req, *world.ServiceBinding) string { return "" }),
-		cc.In("service_offering_guids", func(*cc.Req, *world.ServiceBinding) string { return "" }),
+		cc.In("service_plan_names", func(q *cc.Req, b *world.ServiceBinding) string {
+			return planOf(&q.Tx, instanceOf(q, b.ServiceInstance)).Name
+		}),
+		cc.In("service_plan_guids", func(q *cc.Req, b *world.ServiceBinding) string { return instanceOf(q, b.ServiceInstance).Plan }),
+		cc.In("service_offering_names", func(q *cc.Req, b *world.ServiceBinding) string {
+			return offeringOf(&q.Tx, instanceOf(q, b.ServiceInstance)).Name
+		}),
+		cc.In("service_offering_guids", func(q *cc.Req, b *world.ServiceBinding) string {
+			return planOf(&q.Tx, instanceOf(q, b.ServiceInstance)).Offering
+		}),
 		cc.In("app_guids", func(_ *cc.Req, b *world.ServiceBinding) string { return b.App }),
 		cc.In("app_names", func(q *cc.Req, b *world.ServiceBinding) string {
 			if a, ok := q.W.Apps.Get(b.App); ok {
@@ -78,14 +86,28 @@ func includedBindings(q *cc.Req, include []string, rows []*world.ServiceBinding)
 func listBindings(q *cc.Req) (*cc.Reply, error) {
 	sees := q.Sees()
 	return bindings.Answer(q, q.W.ServiceBindings.All(), func(b *world.ServiceBinding) bool {
-		return sees.Space(instanceOf(q, b.ServiceInstance).Space)
+		return sees.Space(spaceOf(&q.Tx, b))
 	})
+}
+
+// spaceOf is the space in which a binding is: that of its app, which may be another than that of a shared instance.
+func spaceOf(tx *cc.Tx, b *world.ServiceBinding) string {
+	if a, ok := tx.W.Apps.Get(b.App); ok {
+		return a.Space
+	}
+	if si, ok := tx.W.ServiceInstances.Get(b.ServiceInstance); ok {
+		return si.Space
+	}
+	return ""
 }
 
 func presentBinding(q *cc.Req, b *world.ServiceBinding) tree.Obj {
 	self := "/v3/service_credential_bindings/" + b.GUID
 	rel := tree.O("service_instance", cc.One(b.ServiceInstance))
 	links := tree.O("self", q.Link(self), "details", q.Link(self+"/details"), "service_instance", q.Link("/v3/service_instances/"+b.ServiceInstance))
+	if instanceOf(q, b.ServiceInstance).Type == Managed {
+		links.Set("parameters", q.Link(self+"/parameters"))
+	}
 	if b.App != "" {
 		rel.Set("app", cc.One(b.App))
 		links.Set("app", q.Link("/v3/apps/"+b.App))
@@ -97,7 +119,7 @@ func presentBinding(q *cc.Req, b *world.ServiceBinding) tree.Obj {
 func findBinding(q *cc.Req) (*world.ServiceBinding, *world.ServiceInstance, error) {
 	b, ok := q.W.ServiceBindings.Get(q.Var("guid"))
 	if ok {
-		if si, ok := q.W.ServiceInstances.Get(b.ServiceInstance); ok && q.ReadsSpace(si.Space) {
+		if si, ok := q.W.ServiceInstances.Get(b.ServiceInstance); ok && q.ReadsSpace(spaceOf(&q.Tx, b)) {
 			return b, si, nil
 		}
 	}
@@ -152,7 +174,7 @@ func createBinding(q *cc.Req) (*cc.Reply, error) {
 	}
 	guid := cc.RelGUID(rel, "service_instance")
 	si, ok := q.W.ServiceInstances.Get(guid)
-	if !ok || !q.ReadsSpace(si.Space) {
+	if !ok || !sharedWith(si, q.ReadsSpace) {
 		return nil, cc.Unprocessable("The service instance could not be found: '%s'", guid)
 	}
 	if typ == "key" {
@@ -197,15 +219,6 @@ func createKey(q *cc.Req, b *cc.Body, si *world.ServiceInstance, name string, m 
 	return keyOfManaged(q, b, si, name, m)
 }
 
-// bindManaged and keyOfManaged are for instances with a broker.
-func bindManaged(*cc.Req, *cc.Body, *world.ServiceInstance, *world.App, string, cc.Metadata) (*cc.Reply, error) {
-	return nil, cc.Unknown()
-}
-
-func keyOfManaged(*cc.Req, *cc.Body, *world.ServiceInstance, string, cc.Metadata) (*cc.Reply, error) {
-	return nil, cc.Unknown()
-}
-
 func bindable(tx *cc.Tx, si *world.ServiceInstance, a *world.App, name string) error {
 	for _, b := range tx.W.ServiceBindings.By("app", a.GUID) {
 		if b.ServiceInstance == si.GUID {
@@ -234,12 +247,14 @@ func BindApp(tx *cc.Tx, si *world.ServiceInstance, a *world.App, name string, pa
 	if err := bindable(tx, si, a, name); err != nil {
 		return err
 	}
-	b := bind(tx, si, a, name)
 	request := tree.O("type", "app", "name", cc.OrNil(name), "relationships", tree.O("service_instance", cc.One(si.GUID), "app", cc.One(a.GUID)))
 	if parameters != nil {
 		request.Set("parameters", apps.Hidden)
 	}
-	auditBinding(tx, b, "create", request, manifest)
+	if si.Type == Managed {
+		return bindFromManifest(tx, si, a, name, parameters, request)
+	}
+	auditBinding(tx, bind(tx, si, a, name), "create", request, manifest)
 	return nil
 }
 
@@ -248,11 +263,7 @@ func auditBinding(tx *cc.Tx, b *world.ServiceBinding, what string, request any, 
 	if b.Type == "key" {
 		kind = "service_key"
 	}
-	space := ""
-	if si, ok := tx.W.ServiceInstances.Get(b.ServiceInstance); ok {
-		space = si.Space
-	}
-	tx.Audit("audit."+kind+"."+what, world.Target{GUID: b.GUID, Type: kind, Name: b.Name}, space, "", apps.Triggered(tree.O("request", request), manifest))
+	tx.Audit("audit."+kind+"."+what, world.Target{GUID: b.GUID, Type: kind, Name: b.Name}, spaceOf(tx, b), "", apps.Triggered(tree.O("request", request), manifest))
 }
 
 // RemoveBinding takes a binding away.
@@ -262,12 +273,15 @@ func RemoveBinding(tx *cc.Tx, b *world.ServiceBinding) {
 }
 
 func updateBinding(q *cc.Req) (*cc.Reply, error) {
-	b, si, err := findBinding(q)
+	b, _, err := findBinding(q)
 	if err != nil {
 		return nil, err
 	}
-	if err := q.MayWriteSpace(si.Space); err != nil {
+	if err := q.MayWriteSpace(spaceOf(&q.Tx, b)); err != nil {
 		return nil, err
+	}
+	if b.LastOperation.Type == "delete" && busy(b.LastOperation) {
+		return nil, cc.Unprocessable("The service binding is being deleted")
 	}
 	body, err := q.Body("metadata")
 	if err != nil {
@@ -295,8 +309,11 @@ func deleteBinding(q *cc.Req) (*cc.Reply, error) {
 	if b.Type == "app" {
 		roles = append(roles, world.SpaceSupporter)
 	}
-	if err := q.MayWriteSpace(si.Space, roles...); err != nil {
+	if err := q.MayWriteSpace(spaceOf(&q.Tx, b), roles...); err != nil {
 		return nil, err
+	}
+	if si.Type == Managed {
+		return unbindManaged(q, si, credentialBinding{b})
 	}
 	RemoveBinding(&q.Tx, b)
 	return cc.NoContent(), nil
@@ -307,8 +324,11 @@ func bindingDetails(q *cc.Req) (*cc.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !q.Secrets(si.Space) {
-		return nil, cc.NotAuthorized()
+	if !q.Secrets(spaceOf(&q.Tx, b)) {
+		return nil, cc.NotFound("Service credential binding")
+	}
+	if err := created(bindingWord(b), b.LastOperation); err != nil {
+		return nil, err
 	}
 	auditBinding(&q.Tx, b, "show", tree.O("service_instance_guid", b.ServiceInstance, "app_guid", cc.OrNil(b.App)), false)
 	credentials := b.Credentials
@@ -316,19 +336,11 @@ func bindingDetails(q *cc.Req) (*cc.Reply, error) {
 		credentials = si.Credentials // a change of the instance shows at once
 	}
 	o := tree.O("credentials", vcap.Credentials(credentials))
-	if si.SyslogDrainURL != "" {
-		o.Set("syslog_drain_url", si.SyslogDrainURL)
+	if drain := cmp.Or(b.SyslogDrainURL, si.SyslogDrainURL); drain != "" {
+		o.Set("syslog_drain_url", drain)
+	}
+	if len(b.VolumeMounts) > 0 {
+		o.Set("volume_mounts", b.VolumeMounts)
 	}
 	return cc.OK(o), nil
-}
-
-func bindingParameters(q *cc.Req) (*cc.Reply, error) {
-	_, si, err := findBinding(q)
-	if err != nil {
-		return nil, err
-	}
-	if !q.Secrets(si.Space) && !q.HasSpaceRole(si.Space, world.SpaceSupporter) {
-		return nil, cc.NotAuthorized()
-	}
-	return nil, cc.NewError(400, 90007, "ServiceFetchBindingParametersNotSupported", "This service does not support fetching service binding parameters.")
 }

@@ -2,7 +2,6 @@ package services
 
 import (
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/apps"
@@ -19,9 +18,9 @@ func registerInstances(s *cc.Server) {
 	s.Write("PATCH /v3/service_instances/{guid}", updateInstance)
 	s.Write("DELETE /v3/service_instances/{guid}", deleteInstance)
 	s.Write("GET /v3/service_instances/{guid}/credentials", showCredentials)
-	s.Read("GET /v3/service_instances/{guid}/parameters", showParameters)
+	s.Read("GET /v3/service_instances/{guid}/parameters", instanceParameters)
 	s.Read("GET /v3/service_instances/{guid}/permissions", showPermissions)
-	s.Read("GET /v3/service_instances/{guid}/relationships/shared_spaces", sharedSpaces)
+	s.BeforeDelete("space", deprovisionAll)
 	s.OnDelete("space", func(tx *cc.Tx, space string) {
 		for _, si := range tx.W.ServiceInstances.By("space", space) {
 			RemoveInstance(tx, si)
@@ -32,118 +31,22 @@ func registerInstances(s *cc.Server) {
 var instances = &cc.List[*world.ServiceInstance]{
 	Filters: []cc.Filter[*world.ServiceInstance]{
 		cc.In("type", func(_ *cc.Req, si *world.ServiceInstance) string { return si.Type }),
-		{Name: "fields", Make: func(q *cc.Req, _ []string) (func(*world.ServiceInstance) bool, string) {
-			_, problem := readFields(q)
-			return nil, problem
-		}},
+		cc.FieldsParam[*world.ServiceInstance](listFields),
 		cc.Fold("names", func(_ *cc.Req, si *world.ServiceInstance) string { return si.Name }),
 		cc.In("space_guids", func(_ *cc.Req, si *world.ServiceInstance) string { return si.Space }),
 		cc.In("organization_guids", func(q *cc.Req, si *world.ServiceInstance) string { return apps.OrgOf(&q.Tx, si.Space) }),
-		cc.In("service_plan_guids", func(_ *cc.Req, si *world.ServiceInstance) string { return planOf(si) }),
-		cc.In("service_plan_names", func(q *cc.Req, si *world.ServiceInstance) string { return planName(q, si) }),
+		cc.In("service_plan_guids", func(_ *cc.Req, si *world.ServiceInstance) string { return si.Plan }),
+		cc.In("service_plan_names", func(q *cc.Req, si *world.ServiceInstance) string { return planOf(&q.Tx, si).Name }),
 		cc.Labels[*world.ServiceInstance](),
 	},
 	Orders: []cc.Order[*world.ServiceInstance]{{Name: "name", Compare: func(a, b *world.ServiceInstance) int { return strings.Compare(a.Name, b.Name) }}},
 	Show:   func(q *cc.Req, si *world.ServiceInstance) any { return PresentInstance(q, si) },
-}
-
-// planOf and planName belong to managed instances; user-provided ones have no plan.
-func planOf(*world.ServiceInstance) string            { return "" }
-func planName(*cc.Req, *world.ServiceInstance) string { return "" }
-
-// fieldKeys are what fields[…] may ask for (V3 reference, "Fields parameter").
-var fieldKeys = map[string][]string{
-	"space":              {"guid", "name", "relationships.organization"},
-	"space.organization": {"guid", "name"},
-}
-
-// readFields reads the parameters fields[RESOURCE]=KEY,….
-func readFields(q *cc.Req) (map[string][]string, string) {
-	var out map[string][]string
-	for k := range q.Query {
-		resource, ok := strings.CutPrefix(k, "fields[")
-		if !ok {
-			continue
-		}
-		resource = strings.TrimSuffix(resource, "]")
-		valid, known := fieldKeys[resource]
-		if !known {
-			return nil, "Fields [" + resource + "] valid resources are: 'space', 'space.organization'"
-		}
-		for _, v := range q.Values(k) {
-			if !slices.Contains(valid, v) {
-				return nil, "Fields valid keys for '" + resource + "' are: '" + strings.Join(valid, "', '") + "'"
-			}
-		}
-		if out == nil {
-			out = map[string][]string{}
-		}
-		out[resource] = q.Values(k)
-	}
-	return out, ""
-}
-
-// fieldsOf presents what fields ask for about some instances.
-func fieldsOf(q *cc.Req, fields map[string][]string, rows []*world.ServiceInstance) tree.Obj {
-	spaces, orgs := []any{}, []any{}
-	seen := map[string]bool{}
-	pick := func(keys []string, guid, name, org string) tree.Obj {
-		o := tree.Obj{}
-		for _, k := range []string{"guid", "name", "relationships.organization"} {
-			if !slices.Contains(keys, k) {
-				continue
-			}
-			switch k {
-			case "guid":
-				o.Set("guid", guid)
-			case "name":
-				o.Set("name", name)
-			default:
-				o.Set("relationships", tree.O("organization", cc.One(org)))
-			}
-		}
-		return o
-	}
-	for _, si := range rows {
-		s, ok := q.W.Spaces.Get(si.Space)
-		if !ok || seen[s.GUID] {
-			continue
-		}
-		seen[s.GUID] = true
-		spaces = append(spaces, pick(fields["space"], s.GUID, s.Name, s.Org))
-		if o, ok := q.W.Orgs.Get(s.Org); ok && !seen[o.GUID] {
-			seen[o.GUID] = true
-			orgs = append(orgs, pick(fields["space.organization"], o.GUID, o.Name, ""))
-		}
-	}
-	out := tree.Obj{}
-	if fields["space"] != nil {
-		out.Set("spaces", spaces)
-	}
-	if fields["space.organization"] != nil {
-		out.Set("organizations", orgs)
-	}
-	return out
+	Extra:  includedInstances,
 }
 
 func listInstances(q *cc.Req) (*cc.Reply, error) {
 	sees := q.Sees()
-	var shown []*world.ServiceInstance
-	l := *instances
-	l.Show = func(q *cc.Req, si *world.ServiceInstance) any {
-		shown = append(shown, si)
-		return PresentInstance(q, si)
-	}
-	rep, err := l.Answer(q, q.W.ServiceInstances.All(), func(si *world.ServiceInstance) bool { return sees.Space(si.Space) })
-	if err != nil {
-		return nil, err
-	}
-	if fields, _ := readFields(q); fields != nil {
-		body := rep.Body.(tree.Obj)
-		body.Set("included", fieldsOf(q, fields, shown))
-		rep.Body = body
-	}
-	return rep, nil
+	return instances.Answer(q, q.W.ServiceInstances.All(), func(si *world.ServiceInstance) bool { return sharedWith(si, sees.Space) })
 }
 
 // PresentInstance shows a service instance.
@@ -153,18 +56,22 @@ func PresentInstance(q *cc.Req, si *world.ServiceInstance) tree.Obj {
 	if tags == nil {
 		tags = []string{}
 	}
-	return cc.Head(&si.Base, "name", si.Name, "tags", tags, "last_operation", presentOperation(si.LastOperation, true), "type", si.Type,
+	out := cc.Head(&si.Base, "name", si.Name, "tags", tags, "last_operation", presentOperation(si.LastOperation, true), "type", si.Type,
 		"syslog_drain_url", cc.OrNil(si.SyslogDrainURL), "route_service_url", cc.OrNil(si.RouteServiceURL),
 		"relationships", tree.O("space", cc.One(si.Space)), "metadata", cc.Meta(&si.Base),
 		"links", tree.O("self", q.Link(self), "space", q.Link("/v3/spaces/"+si.Space),
 			"service_credential_bindings", q.Link("/v3/service_credential_bindings?service_instance_guids="+si.GUID),
 			"service_route_bindings", q.Link("/v3/service_route_bindings?service_instance_guids="+si.GUID),
 			"credentials", q.Link(self+"/credentials")))
+	if si.Type == Managed {
+		return presentManaged(q, si, out)
+	}
+	return out
 }
 
 func find(q *cc.Req) (*world.ServiceInstance, error) {
 	si, ok := q.W.ServiceInstances.Get(q.Var("guid"))
-	if !ok || !q.ReadsSpace(si.Space) {
+	if !ok || !sharedWith(si, q.ReadsSpace) {
 		return nil, cc.NotFound("Service instance")
 	}
 	return si, nil
@@ -175,13 +82,12 @@ func showInstance(q *cc.Req) (*cc.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	fields, problem := readFields(q)
-	if problem != "" {
-		return nil, cc.BadQuery(problem)
+	if p := q.FieldsProblem(showFields); p != "" {
+		return nil, cc.BadQuery(p)
 	}
 	o := PresentInstance(q, si)
-	if fields != nil {
-		o.Set("included", fieldsOf(q, fields, []*world.ServiceInstance{si}))
+	if inc := includedInstances(q, []*world.ServiceInstance{si}); inc != nil {
+		o.Set("included", inc)
 	}
 	return cc.OK(o), nil
 }
@@ -370,6 +276,10 @@ func deleteInstance(q *cc.Req) (*cc.Reply, error) {
 	if si.Type != UserProvided {
 		return deleteManaged(q, si)
 	}
+	if q.Query.Get("purge") == "true" {
+		purge(&q.Tx, si)
+		return cc.NoContent(), nil
+	}
 	RemoveInstance(&q.Tx, si)
 	return cc.NoContent(), nil
 }
@@ -401,25 +311,10 @@ func showCredentials(q *cc.Req) (*cc.Reply, error) {
 	return cc.OK(vcap.Credentials(si.Credentials)), nil
 }
 
-func showParameters(q *cc.Req) (*cc.Reply, error) {
-	if _, err := find(q); err != nil {
-		return nil, err
-	}
-	return nil, cc.NewError(400, 120004, "ServiceFetchInstanceParametersNotSupported", "This service does not support fetching service instance parameters.")
-}
-
 func showPermissions(q *cc.Req) (*cc.Reply, error) {
 	si, ok := q.W.ServiceInstances.Get(q.Var("guid"))
 	if !ok {
 		return nil, cc.NotFound("Service instance")
 	}
-	return cc.OK(tree.O("manage", q.MayWriteSpace(si.Space) == nil, "read", q.ReadsSpace(si.Space))), nil
-}
-
-func sharedSpaces(q *cc.Req) (*cc.Reply, error) {
-	si, err := find(q)
-	if err != nil {
-		return nil, err
-	}
-	return cc.OK(tree.O("data", []any{}, "links", tree.O("self", q.Link("/v3/service_instances/"+si.GUID+"/relationships/shared_spaces")))), nil
+	return cc.OK(tree.O("manage", q.MayWriteSpace(si.Space) == nil, "read", sharedWith(si, q.ReadsSpace))), nil
 }

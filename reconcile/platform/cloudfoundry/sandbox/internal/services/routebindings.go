@@ -1,7 +1,10 @@
 package services
 
 import (
+	"cmp"
+
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/marketplace"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/routing"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/world"
@@ -62,11 +65,15 @@ func listRouteBindings(q *cc.Req) (*cc.Reply, error) {
 
 func presentRouteBinding(q *cc.Req, b *world.RouteBinding) tree.Obj {
 	self := "/v3/service_route_bindings/" + b.GUID
-	o := tree.O("guid", b.GUID, "route_service_url", cc.OrNil(instanceOf(q, b.ServiceInstance).RouteServiceURL))
+	o := tree.O("guid", b.GUID, "route_service_url", cc.OrNil(cmp.Or(b.RouteServiceURL, instanceOf(q, b.ServiceInstance).RouteServiceURL)))
 	o = append(o, cc.Head(&b.Base)[1:]...)
+	links := tree.O("self", q.Link(self), "service_instance", q.Link("/v3/service_instances/"+b.ServiceInstance), "route", q.Link("/v3/routes/"+b.Route))
+	if instanceOf(q, b.ServiceInstance).Type == Managed {
+		links.Set("parameters", q.Link(self+"/parameters"))
+	}
 	return append(o, tree.O("last_operation", presentOperation(b.LastOperation, false), "metadata", cc.Meta(&b.Base),
 		"relationships", tree.O("service_instance", cc.One(b.ServiceInstance), "route", cc.One(b.Route)),
-		"links", tree.O("self", q.Link(self), "service_instance", q.Link("/v3/service_instances/"+b.ServiceInstance), "route", q.Link("/v3/routes/"+b.Route)))...)
+		"links", links)...)
 }
 
 func findRouteBinding(q *cc.Req) (*world.RouteBinding, *world.ServiceInstance, error) {
@@ -118,19 +125,28 @@ func createRouteBinding(q *cc.Req) (*cc.Reply, error) {
 		return nil, err
 	}
 	switch {
-	case si.RouteServiceURL == "":
+	case si.RouteServiceURL == "" && !requires(offeringOf(&q.Tx, si), "route_forwarding"):
 		return nil, cc.Unprocessable("This service instance does not support route binding")
+	case si.Type == Managed && !marketplace.Bindable(&q.Tx, planOf(&q.Tx, si)):
+		return nil, cc.Unprocessable("This service instance does not support binding")
 	case r.Space != si.Space:
-		return nil, cc.Unprocessable("The service instance and the route are in different spaces.")
+		return nil, cc.Unprocessable("The service instance and the route are in different spaces")
 	}
 	if d, ok := q.W.Domains.Get(r.Domain); ok && d.Internal {
 		return nil, cc.Unprocessable("Route services cannot be bound to internal routes")
 	}
 	for _, have := range q.W.RouteBindings.By("route", r.GUID) {
+		if failedToCreate(have.LastOperation) && have.ServiceInstance == si.GUID {
+			q.W.RouteBindings.Delete(have.GUID)
+			continue
+		}
 		if have.ServiceInstance == si.GUID {
 			return nil, cc.NewError(422, 130008, "ServiceInstanceAlreadyBoundToSameRoute", "The route and service instance are already bound.")
 		}
 		return nil, cc.Unprocessable("A route may only be bound to a single service instance")
+	}
+	if si.Type == Managed {
+		return bindRouteManaged(q, b, si, r, m)
 	}
 	if b.Get("parameters") != nil {
 		return nil, cc.Unprocessable("Binding parameters are not supported for user-provided service instances")
@@ -191,13 +207,9 @@ func deleteRouteBinding(q *cc.Req) (*cc.Reply, error) {
 	if err := q.MayWriteSpace(si.Space, world.SpaceDeveloper, world.SpaceSupporter); err != nil {
 		return nil, err
 	}
+	if si.Type == Managed {
+		return unbindManaged(q, si, routeBinding{b})
+	}
 	removeRouteBinding(&q.Tx, b)
 	return cc.NoContent(), nil
-}
-
-func routeBindingParameters(q *cc.Req) (*cc.Reply, error) {
-	if _, _, err := findRouteBinding(q); err != nil {
-		return nil, err
-	}
-	return nil, cc.BadRequest("user provided service instances do not support fetching route bindings parameters.")
 }

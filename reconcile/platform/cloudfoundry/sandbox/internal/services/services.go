@@ -5,6 +5,7 @@
 package services
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
@@ -23,12 +24,19 @@ func Register(s *cc.Server) {
 	registerInstances(s)
 	registerBindings(s)
 	registerRouteBindings(s)
+	registerSharing(s)
+	registerOperations(s)
 }
 
-// ByName finds a service instance in a space.
+// ByName finds a service instance in a space, or one that is shared with it.
 func ByName(tx *cc.Tx, space, name string) *world.ServiceInstance {
 	for _, si := range tx.W.ServiceInstances.By("space", space) {
 		if si.Name == name {
+			return si
+		}
+	}
+	for si := range tx.W.ServiceInstances.All() {
+		if si.Name == name && slices.Contains(si.SharedSpaces, space) {
 			return si
 		}
 	}
@@ -41,6 +49,9 @@ func succeeded(tx *cc.Tx, typ, text string) world.LastOperation {
 }
 
 func presentOperation(o world.LastOperation, instance bool) tree.Obj {
+	if o.State == "initial" && instance {
+		return tree.O("type", o.Type, "state", o.State, "description", nil, "updated_at", cc.Stamp(o.Updated.Updated), "created_at", cc.Stamp(o.Updated.Created))
+	}
 	times := []any{"updated_at", cc.Stamp(o.Updated.Updated), "created_at", cc.Stamp(o.Updated.Created)}
 	if instance {
 		return tree.O(append([]any{"type", o.Type, "state", o.State, "description", o.Description}, times...)...)

@@ -49,8 +49,9 @@ type ServiceBinding struct {
 // RouteBinding binds a service instance to a route.
 type RouteBinding struct {
 	Base
-	ServiceInstance string        `json:"service_instance"`
-	Route           string        `json:"route"`
-	RouteServiceURL string        `json:"route_service_url,omitempty"` // of managed ones
-	LastOperation   LastOperation `json:"last_operation"`
+	ServiceInstance string          `json:"service_instance"`
+	Route           string          `json:"route"`
+	RouteServiceURL string          `json:"route_service_url,omitempty"` // of managed ones
+	Parameters      json.RawMessage `json:"parameters,omitempty"`
+	LastOperation   LastOperation   `json:"last_operation"`
 }
