@@ -180,7 +180,8 @@ func (r *appRun) unmap(ctx context.Context, gone []destination) error {
 				if at.App.GUID != r.guid || at.App.Process != nil && at.App.Process.Type != process {
 					continue
 				}
-				if err := r.do(ctx, "unmapping "+route.URL, http.MethodDelete, "/v3/routes/"+route.GUID+"/destinations/"+at.GUID, nil); err != nil {
+				err := r.do(ctx, "unmapping "+route.URL, http.MethodDelete, "/v3/routes/"+route.GUID+"/destinations/"+at.GUID, nil)
+				if err != nil && !strings.Contains(err.Error(), "Ensure the route has a destination with this guid") { // 422 instead of 404 (observed)
 					return err
 				}
 			}

@@ -2,6 +2,7 @@ package cloudfoundry_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -167,42 +168,41 @@ func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // One lost, cut or half-answered request is no reason to fail, nor to make anything twice.
 func TestTroubleAtEveryRequest(t *testing.T) {
-	changed := strings.NewReplacer("hello", "bye", "path: web", "path: go").Replace(web)
 	for what, fate := range map[string]platformtest.Fate{
 		"lost": platformtest.Lost, "unanswered": platformtest.Unanswered, "stored and answered with 503": stored503,
 	} {
-		t.Run(what, func(t *testing.T) {
-			for n, ended := 1, false; !ended && n < 500; n++ {
-				synctest.Test(t, func(t *testing.T) {
-					f := newFoundation(t)
-					first := n <= 100
-					text := web
-					if !first {
-						f.mustRun(web)
-						text = changed
-					}
-					p, d := f.prepare(t.Context(), text)
-					ended = true
-					f.wire.install(func(i int) platformtest.Fate {
-						if i == (n-1)%100+1 {
-							ended = false
-							return fate
+		for _, change := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, change %v", what, change), func(t *testing.T) {
+				for n, ended := 1, false; !ended; n++ {
+					synctest.Test(t, func(t *testing.T) {
+						f := newFoundation(t)
+						f.suite()
+						text := suiteFirst
+						if change {
+							f.mustRun(suiteFirst)
+							text = suiteSecond
 						}
-						return platformtest.Answered
+						p, d := f.prepare(t.Context(), text)
+						ended = true
+						f.wire.install(func(i int) platformtest.Fate {
+							if i == n {
+								ended = false
+								return fate
+							}
+							return platformtest.Answered
+						})
+						f.apply(t.Context(), d, &p)
+						f.wire.install(nil)
+						if err := p.outcome.Err(); err != nil || p.err != nil {
+							t.Errorf("request %d: %v %v", n, p.err, err)
+						}
+						f.converged(text)
+						f.nothingTwice(t)
+						f.nothingLeftBehind(t)
 					})
-					f.apply(t.Context(), d, &p)
-					f.wire.install(nil)
-					if err := p.outcome.Err(); err != nil || p.err != nil {
-						t.Errorf("request %d: %v %v", n, p.err, err)
-					}
-					f.converged(text)
-					f.nothingTwice(t)
-				})
-				if ended && n <= 100 {
-					n, ended = 100, false // on to the change
 				}
-			}
-		})
+			})
+		}
 	}
 }
 

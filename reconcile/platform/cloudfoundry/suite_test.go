@@ -56,12 +56,18 @@ const suiteBroken = `
   routes: [{route: broken.nowhere.test}]
 `
 
-func newWorld(t *testing.T) platformtest.World {
-	f := newFoundation(t)
+// suite makes what the suite's manifests refer to.
+func (f *foundation) suite() {
+	f.t.Helper()
 	f.do(http.MethodPost, "/v3/service_instances", map[string]any{
 		"type": "user-provided", "name": "mail", "relationships": map[string]any{"space": ccv3.To(f.space)},
 	}, nil)
 	f.files["web-two/server.js"] = &fstest.MapFile{Data: []byte("// two")}
+}
+
+func newWorld(t *testing.T) platformtest.World {
+	f := newFoundation(t)
+	f.suite()
 	return platformtest.World{
 		Driver:  func(*testing.T) platform.Driver { return f.driver() },
 		Files:   f.files,
