@@ -6,6 +6,7 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/front"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/logs"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/manifests"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/netpolicy"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/quotas"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/rollout"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/routing"
@@ -31,4 +32,5 @@ var areas = []func(*cc.Server){
 	tasks.Register,
 	manifests.Register,
 	logs.Register,
+	netpolicy.Register,
 }

@@ -15,15 +15,16 @@
 //
 // # How it is built
 //
-//	internal/tree     ordered JSON values, and a fast writer
-//	internal/world    the state: typed tables and the queue; data only, written to and read from JSON
-//	internal/cc       the frame: routing, locks, time, tokens, permissions, bodies, lists, metadata, errors, jobs, audit events
-//	internal/uaa      tokens and users
-//	internal/front    root documents, info, jobs, audit events
-//	internal/tenancy  organizations, spaces, domains, roles, users
-//	internal/settings feature flags, stacks, environment variable groups
-//	internal/quotas   quotas
-//	internal/logs     log-cache
+//	internal/tree       ordered JSON values, and a fast writer
+//	internal/world      the state: typed tables and the queue; data only, written to and read from JSON
+//	internal/cc         the frame: routing, locks, time, tokens, permissions, bodies, lists, metadata, errors, jobs, audit events
+//	internal/uaa        tokens and users
+//	internal/front      root documents, info, jobs, audit events
+//	internal/tenancy    organizations, spaces, domains, roles, users
+//	internal/settings   feature flags, stacks, environment variable groups
+//	internal/quotas     quotas
+//	internal/logs       log-cache
+//	internal/netpolicy  network policies
 //
 // The arrows: tree ← world ← cc ← everything else; an area imports another only to present or remove what it holds.
 //

@@ -26,3 +26,13 @@ type RoutePolicy struct {
 	Route  string `json:"route"`
 	Source string `json:"source"` // cf:app:GUID, cf:space:GUID, cf:org:GUID or cf:any
 }
+
+// NetworkPolicy lets one app reach ports of another directly.
+type NetworkPolicy struct {
+	Base
+	Source      string `json:"source"`
+	Destination string `json:"destination"`
+	Protocol    string `json:"protocol"`
+	Start       int    `json:"start"`
+	End         int    `json:"end"`
+}

@@ -30,6 +30,7 @@ type World struct {
 	SecurityGroups    *Table[*SecurityGroup]    `json:"security_groups"`
 	IsolationSegments *Table[*IsolationSegment] `json:"isolation_segments"`
 	RoutePolicies     *Table[*RoutePolicy]      `json:"route_policies"`
+	NetworkPolicies   *Table[*NetworkPolicy]    `json:"network_policies"`
 	Buildpacks        *Table[*AdminBuildpack]   `json:"buildpacks"`
 	Flags             *Table[*Flag]             `json:"feature_flags"`
 	EnvGroups         *Table[*EnvGroup]         `json:"environment_variable_groups"`
@@ -80,6 +81,7 @@ func New() *World {
 		Stacks:            NewTable[*Stack](nil),
 		SecurityGroups:    NewTable[*SecurityGroup](nil),
 		IsolationSegments: NewTable[*IsolationSegment](nil),
+		NetworkPolicies:   NewTable[*NetworkPolicy](nil),
 		Buildpacks:        NewTable[*AdminBuildpack](nil),
 		RoutePolicies:     NewTable(map[string]func(*RoutePolicy) string{"route": func(p *RoutePolicy) string { return p.Route }}),
 		Flags:             NewTable[*Flag](nil),
