@@ -1,6 +1,8 @@
 package apps
 
 import (
+	"strings"
+
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/runtime"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
@@ -28,6 +30,15 @@ func startable(q *cc.Req) (*world.App, error) {
 	if a.Lifecycle == world.Docker {
 		if err := q.FeatureForAll("diego_docker"); err != nil {
 			return nil, err
+		}
+	}
+	if a.Started {
+		return a, nil
+	}
+	// The limits that a stopped app does not feel are felt when it starts (observed fact).
+	for _, p := range q.W.Processes.By("app", a.GUID) {
+		if problems := runtime.QuotaProblems(&q.Tx, a, nil, p); problems != nil {
+			return nil, cc.Unprocessable("%s", strings.Join(problems, ", "))
 		}
 	}
 	return a, nil

@@ -108,18 +108,39 @@ func (b *Body) Relationships(one []string, further ...string) tree.Obj {
 		b.Add("Relationships 'relationships' is not an object")
 		return tree.Obj{}
 	}
+	if len(rel) == 0 && len(one) > 0 {
+		b.Add("Relationships 'relationships' must include one or more valid relationships")
+		return rel
+	}
 	if u := UnknownFields(rel, append(append([]string{}, one...), further...)...); u != "" {
 		b.Add("Relationships %s", u)
 	}
 	for _, name := range one {
-		if !rel.Has(name) {
+		v := rel.Get(name)
+		if o, isObj := v.(tree.Obj); v == nil || isObj && len(o) == 0 {
 			b.Add("Relationships %s can't be blank", Human(name))
 		}
-		if !ToOneShape(rel.Get(name)) {
-			b.Add("Relationships %s must be structured like this: \"%s: {\"data\": {\"guid\": \"valid-guid\"}}\"", Human(name), name)
-		}
+		b.toOne(name, v)
 	}
 	return rel
+}
+
+// toOne checks the shape of one to-one relationship; {"data": null} is well-formed.
+func (b *Body) toOne(name string, v any) {
+	o, ok := v.(tree.Obj)
+	data, isObj := o.Get("data").(tree.Obj)
+	switch {
+	case !ok || len(o) != 1 || !o.Has("data") || o.Get("data") != nil && (!isObj || len(data) != 1 || !data.Has("guid")):
+		b.Add("Relationships %s must be structured like this: \"%s: {\"data\": {\"guid\": \"valid-guid\"}}\"", Human(name), name)
+	case isObj:
+		guid, isText := data.Get("guid").(string)
+		if !isText {
+			b.Add("Relationships %s guid must be a string", Human(name))
+		}
+		if n := utf8.RuneCountInString(guid); n < 1 || n > 200 {
+			b.Add("Relationships %s guid must be between 1 and 200 characters", Human(name))
+		}
+	}
 }
 
 // ToOneShape reports whether v is {"data": {"guid": "text"}} and nothing else.

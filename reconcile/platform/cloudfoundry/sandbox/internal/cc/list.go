@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -129,6 +130,8 @@ func split(s string) []string {
 	return strings.Split(s, ",")
 }
 
+var commas = regexp.MustCompile(`,\s*`)
+
 const (
 	defaultPerPage = 50
 	maxPerPage     = 5000
@@ -204,7 +207,7 @@ func (l *List[R]) read(q *Req) (match func(R) bool, page, perPage int, err error
 	var all []func(R) bool
 	for _, k := range q.queryKeys() {
 		name, op, _ := operator(k)
-		values := strings.Split(q.Query.Get(k), ",")
+		values := commas.Split(q.Query.Get(k), -1)
 		switch name {
 		case "page", "per_page", "order_by":
 			continue
@@ -367,7 +370,7 @@ func timeFilter(name, op string, values []string) (func(time.Time) bool, string)
 		return nil, fmt.Sprintf("%s Invalid relational operator: '%s'", label, op)
 	}
 	if op != "" && len(values) > 1 {
-		return nil, label + " only accepts one value when using an inequality filter"
+		return nil, label + " only accepts one value when using a relational operator"
 	}
 	var ts []int64
 	for _, v := range values {

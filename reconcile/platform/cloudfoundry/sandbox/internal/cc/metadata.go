@@ -46,7 +46,7 @@ func (b *Body) Metadata() Metadata {
 		return Metadata{}
 	}
 	m, problems := ReadMetadata(v)
-	b.Problems = append(b.Problems, problems...)
+	b.Problems = append(problems, b.Problems...) // the controller looks at metadata first
 	return m
 }
 
@@ -81,7 +81,7 @@ func ReadMetadata(v any) (m Metadata, problems []string) {
 			problems = append(problems, "Metadata 'annotations' is not an object")
 		}
 		for _, f := range ao {
-			if p := keyProblem(f.Key); p != "" {
+			if p := keyProblem(f.Key); p != "" && f.Value != nil && f.Value != "" { // what is removed may have any key
 				problems = append(problems, "Metadata annotation key error: "+p)
 			}
 			s := metaText(f.Value)
