@@ -80,12 +80,13 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Retryable() bool { return e.Temporary }
 
 // Document writes the variables as a YAML document in which no text can be mistaken for anything else: every one is
-// quoted, so that the password 012 stays 012.
+// quoted, so that the password 012 stays 012. Each variable has one line.
 func Document(v Variables) ([]byte, error) {
 	root, err := node(map[string]any(v), "")
 	if err != nil {
 		return nil, err
 	}
+	root.Style = 0
 	return yaml.Marshal(root)
 }
 
@@ -103,7 +104,7 @@ func node(value any, name string) (*yaml.Node, error) {
 		}
 		return text(v), nil
 	case []any:
-		n := &yaml.Node{Kind: yaml.SequenceNode}
+		n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
 		for _, e := range v {
 			child, err := node(e, name)
 			if err != nil {
@@ -113,7 +114,7 @@ func node(value any, name string) (*yaml.Node, error) {
 		}
 		return n, nil
 	case map[string]any:
-		n := &yaml.Node{Kind: yaml.MappingNode}
+		n := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			below := key
 			if name != "" {

@@ -2,15 +2,18 @@ package encrypted
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -68,22 +71,53 @@ func (o Opener) sops(ctx context.Context, name string, data []byte) ([]byte, err
 	case out.dropped:
 		return nil, problem(name, fmt.Sprintf("the file holds more than %d MiB", maxPlain>>20), "", nil)
 	}
-	return fromJSON(name, out.Bytes())
+	return fromJSON(name, data, out.Bytes())
 }
 
-// fromJSON turns what sops wrote into YAML.
-func fromJSON(name string, data []byte) ([]byte, error) {
-	decoder := json.NewDecoder(bytes.NewReader(data))
+// fromJSON turns what sops wrote into YAML in which each variable has the line that it has in the encrypted file, so that
+// messages about it point there.
+func fromJSON(name string, sealed, opened []byte) ([]byte, error) {
+	decoder := json.NewDecoder(bytes.NewReader(opened))
 	decoder.UseNumber()
 	var values secret.Variables
 	if err := decoder.Decode(&values); err != nil && !errors.Is(err, io.EOF) {
 		return nil, problem(name, "expected a map of variables to values in the opened file", "", nil)
 	}
-	doc, err := secret.Document(values)
-	if err != nil {
-		return nil, problem(name, "the opened file cannot be used", "", err)
+	at := linesOf(sealed)
+	keys := slices.SortedFunc(maps.Keys(values), func(a, b string) int { return cmp.Or(cmp.Compare(at[a], at[b]), cmp.Compare(a, b)) })
+	var doc bytes.Buffer
+	line := 1
+	for _, key := range keys {
+		entry, err := secret.Document(secret.Variables{key: values[key]})
+		if err != nil {
+			return nil, problem(name, "the opened file cannot be used", "", err)
+		}
+		for ; line < at[key]; line++ {
+			doc.WriteByte('\n')
+		}
+		doc.Write(entry)
+		line += bytes.Count(entry, []byte("\n"))
 	}
-	return doc, nil
+	return doc.Bytes(), nil
+}
+
+// topKey is a key at the top of a file as sops writes it: YAML at the left margin, JSON after one tab, dotenv before =.
+var topKey = regexp.MustCompile(`(?m)^(?:\t?"([^"\\]+)"|'([^']+)'|([^\s"'#{}=:][^\s=:]*))[:=]`)
+
+// linesOf finds the lines of the keys. A key that it does not find comes first in the document, which is no harm.
+func linesOf(sealed []byte) map[string]int {
+	at := map[string]int{}
+	line, from := 1, 0
+	for _, m := range topKey.FindAllSubmatchIndex(sealed, -1) {
+		line += bytes.Count(sealed[from:m[0]], []byte("\n"))
+		from = m[0]
+		for i := 2; i < len(m); i += 2 {
+			if m[i] >= 0 {
+				at[string(sealed[m[i]:m[i+1]])] = line
+			}
+		}
+	}
+	return at
 }
 
 // inputType is what sops calls the format of the file, which it cannot see on a pipe.

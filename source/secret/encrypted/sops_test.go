@@ -74,6 +74,38 @@ func TestSOPS(t *testing.T) {
 	}
 }
 
+// TestLines: a message about a variable points at the line of the file in Git. The values are those of a program that takes the
+// place of sops, so that this holds on every machine.
+func TestLines(t *testing.T) {
+	const sealedYAML = "# comment\n\nb:\n    c: ENC[AES256_GCM,data:A]\n'quoted': ENC[AES256_GCM,data:A]\n\n\na: ENC[AES256_GCM,data:A]\nsops:\n    mac: ENC[AES256_GCM,data:A]\n"
+	const sealedJSON = "{\n\t\"b\": {\n\t\t\"c\": \"ENC[AES256_GCM,data:A]\"\n\t},\n\t\"quoted\": \"ENC[AES256_GCM,data:A]\",\n\n\n\t\"a\": \"ENC[AES256_GCM,data:A]\",\n\t\"sops\": {\"mac\": \"ENC[AES256_GCM,data:A]\"}\n}\n"
+	const sealedDotenv = "#ENC[x]\n\nb=ENC[AES256_GCM,data:A]\n\nquoted=ENC[AES256_GCM,data:A]\n\n\na=ENC[AES256_GCM,data:A]\nsops_mac=ENC[AES256_GCM,data:A]\n"
+	o := encrypted.Opener{Command: stand(t, `printf '%s' '{"a": "1\n2", "b": {"c": [1, "x"]}, "quoted": true}'`)}
+	for sealed, lines := range map[string]map[string]int{
+		sealedYAML: {"b": 3, "quoted": 5, "a": 8}, sealedJSON: {"b": 2, "quoted": 5, "a": 8}, sealedDotenv: {"b": 3, "quoted": 5, "a": 8},
+	} {
+		plain, _, err := o.Open(t.Context(), "s", []byte(sealed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes, problems := manifest.ParseYAML("s", plain)
+		if problems.Err() != nil || len(nodes) != 1 {
+			t.Fatal(problems.Text())
+		}
+		got := map[string]int{}
+		for i := 0; i < len(nodes[0].Content); i += 2 {
+			got[nodes[0].Content[i].Value] = nodes[0].Content[i].Line
+		}
+		if diff := cmp.Diff(lines, got); diff != "" {
+			t.Errorf("lines (-want +got)\n%s\n%s", diff, sealed)
+		}
+		want := map[string]any{"a": "1\n2", "b": map[string]any{"c": []any{int64(1), "x"}}, "quoted": true}
+		if diff := cmp.Diff(any(want), manifest.Value(nodes[0])); diff != "" {
+			t.Errorf("values (-want +got)\n%s", diff)
+		}
+	}
+}
+
 // TestSOPSMistakes lets the real sops fail: without the key, with a file that was changed.
 func TestSOPSMistakes(t *testing.T) {
 	data := sops(t, "s.yml", "a: hunter2\nb: x\n")
