@@ -5,6 +5,7 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/isolation"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/marketplace"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/secgroups"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/usage"
 )
 
 // platformAreas are those parts of the API that are about the platform rather than about apps.
@@ -12,6 +13,7 @@ var platformAreas = []func(*cc.Server){
 	isolation.Register,
 	secgroups.Register,
 	marketplace.Register,
+	usage.Register,
 }
 
 // seedPlatform fills a new world with what a platform comes with.

@@ -109,7 +109,7 @@ func complete(tx *cc.Tx, a *world.App, d *world.Deployment, p *world.Process) {
 		switch {
 		case other == p:
 		case other.Type == "web":
-			tx.W.Processes.Delete(other.GUID)
+			runtime.Discard(tx, a, other)
 		default:
 			other.Version = world.GUID()
 			if d.Revision != "" {
@@ -127,7 +127,9 @@ func complete(tx *cc.Tx, a *world.App, d *world.Deployment, p *world.Process) {
 // undo ends a cancelled deployment: the new process goes, the one that serves gets its instances back. What is left over
 // from superseded deployments goes as well.
 func undo(tx *cc.Tx, a *world.App, d *world.Deployment) {
-	tx.W.Processes.Delete(d.NewProcess)
+	if p, ok := tx.W.Processes.Get(d.NewProcess); ok {
+		runtime.Discard(tx, a, p)
+	}
 	var serves *world.Process
 	for _, p := range tx.W.Processes.By("app", a.GUID) {
 		if p.Type == "web" && (serves == nil || runtime.Healthy(tx, p) > runtime.Healthy(tx, serves)) {
@@ -136,7 +138,7 @@ func undo(tx *cc.Tx, a *world.App, d *world.Deployment) {
 	}
 	for _, p := range tx.W.Processes.By("app", a.GUID) {
 		if p.Type == "web" && p != serves {
-			tx.W.Processes.Delete(p.GUID)
+			runtime.Discard(tx, a, p)
 		}
 	}
 	if serves != nil {

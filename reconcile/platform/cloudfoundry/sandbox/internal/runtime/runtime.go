@@ -12,6 +12,7 @@ import (
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/usage"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/world"
 )
 
@@ -139,6 +140,7 @@ func Resize(tx *cc.Tx, a *world.App, p *world.Process) {
 	for len(p.Running) < want {
 		p.Running = append(slices.Clip(p.Running), world.Instance{GUID: world.GUID(), Since: tx.Now})
 	}
+	usage.Process(tx, a, p)
 }
 
 // Instance states.
@@ -202,7 +204,14 @@ func Stop(tx *cc.Tx, a *world.App) {
 	a.Started = false
 	for _, p := range tx.W.Processes.By("app", a.GUID) {
 		p.Running = nil
+		usage.Process(tx, a, p)
 	}
+}
+
+// Discard takes a process away that a deployment has replaced.
+func Discard(tx *cc.Tx, a *world.App, p *world.Process) {
+	usage.Stopped(tx, a, p)
+	tx.W.Processes.Delete(p.GUID)
 }
 
 // AssignDroplet makes a droplet current and adds the processes that it knows of.

@@ -7,6 +7,7 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/apps"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/usage"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/vcap"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/world"
 )
@@ -186,6 +187,7 @@ func createInstance(q *cc.Req) (*cc.Reply, error) {
 	m.Apply(&si.Base)
 	si.Space = sp.GUID
 	q.W.ServiceInstances.Insert(si)
+	usage.Service(&q.Tx, si, "CREATED")
 	auditInstance(&q.Tx, si, "create", redacted(b.Obj))
 	return cc.Created(PresentInstance(q, si)), nil
 }
@@ -256,8 +258,11 @@ func updateInstance(q *cc.Req) (*cc.Reply, error) {
 		return nil, err
 	}
 	auditInstance(&q.Tx, si, "update", redacted(b.Obj)) // under the former name (observed fact)
-	created := si.LastOperation.Updated.Created
+	created, renamed := si.LastOperation.Updated.Created, si.Name != after.Name
 	*si = after
+	if renamed {
+		usage.Service(&q.Tx, si, "UPDATED")
+	}
 	si.LastOperation = succeeded(&q.Tx, "update", "Operation succeeded")
 	si.LastOperation.Updated.Created = created
 	m.Apply(&si.Base)
@@ -294,6 +299,7 @@ func RemoveInstance(tx *cc.Tx, si *world.ServiceInstance) {
 	}
 	auditInstance(tx, si, "delete", nil)
 	tx.W.ServiceInstances.Delete(si.GUID)
+	usage.Service(tx, si, "DELETED")
 }
 
 func showCredentials(q *cc.Req) (*cc.Reply, error) {

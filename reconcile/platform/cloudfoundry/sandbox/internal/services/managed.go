@@ -10,6 +10,7 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/osb"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/quotas"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/usage"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/world"
 )
 
@@ -129,6 +130,7 @@ func createManaged(q *cc.Req) (*cc.Reply, error) {
 	for _, other := range q.W.ServiceInstances.By("space", sp.GUID) {
 		if other.Name == si.Name && failedToCreate(other.LastOperation) { // a failed one makes room
 			q.W.ServiceInstances.Delete(other.GUID)
+			usage.Service(&q.Tx, other, "DELETED")
 		}
 	}
 	if taken(&q.Tx, sp.GUID, si) {
@@ -144,6 +146,7 @@ func createManaged(q *cc.Req) (*cc.Reply, error) {
 		}
 	}
 	q.W.ServiceInstances.Insert(si)
+	usage.Service(&q.Tx, si, "CREATED")
 	return cc.AcceptedJob(startOperation(&q.Tx, osb.Provision, si, nil, b.Obj)), nil
 }
 
@@ -306,7 +309,11 @@ func updateManaged(q *cc.Req, si *world.ServiceInstance) (*cc.Reply, error) {
 		return cc.AcceptedJob(startOperation(&q.Tx, osb.Update, si, nil, u.body.Obj)), nil
 	}
 	auditInstance(&q.Tx, si, "update", hideParameters(u.body.Obj))
+	renamed := u.name != "" && u.name != si.Name
 	u.apply(si)
+	if renamed {
+		usage.Service(&q.Tx, si, "UPDATED")
+	}
 	if !metadataOnly {
 		moved(&q.Tx, &si.LastOperation, "update", osb.Succeeded, "")
 	}
@@ -353,6 +360,7 @@ func purge(tx *cc.Tx, si *world.ServiceInstance) {
 		auditShare(tx, si, "unshare", tree.O("target_space_guid", s))
 	}
 	tx.W.ServiceInstances.Delete(si.GUID)
+	usage.Service(tx, si, "DELETED")
 	auditInstance(tx, si, "purge", nil)
 }
 

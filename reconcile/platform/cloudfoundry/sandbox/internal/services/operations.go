@@ -9,6 +9,7 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/marketplace"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/osb"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/usage"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/world"
 )
 
@@ -289,18 +290,16 @@ func (op operation) done(tx *cc.Tx, a *osb.Answer) {
 		op.si.BrokerMetadata = a.Metadata
 		tx.Touch(&op.si.Base)
 		op.audit(tx, "create")
-		usage(tx, op.si, "CREATED")
 	case osb.Update:
 		op.audit(tx, "update")
 		op.finishUpdate(tx, a)
-		usage(tx, op.si, "UPDATED")
 	case osb.Deprovision:
 		for _, s := range op.si.SharedSpaces {
 			auditShare(tx, op.si, "unshare", tree.O("target_space_guid", s))
 		}
 		tx.W.ServiceInstances.Delete(op.si.GUID)
 		op.audit(tx, "delete")
-		usage(tx, op.si, "DELETED")
+		usage.Service(tx, op.si, "DELETED")
 	case osb.Bind:
 		moved(tx, op.last(), "create", osb.Succeeded, a.Description)
 		op.b.bound(a)
@@ -322,6 +321,7 @@ func (op operation) finishUpdate(tx *cc.Tx, a *osb.Answer) {
 	if v := op.request.Get("metadata"); v != nil {
 		u.meta, _ = cc.ReadMetadata(v)
 	}
+	before := *op.si
 	u.apply(op.si)
 	if plan, ok := tx.W.ServicePlans.Get(cc.RelGUID(relationships(op.request), "service_plan")); ok && plan.GUID != op.si.Plan {
 		op.si.Plan = plan.GUID
@@ -338,6 +338,9 @@ func (op operation) finishUpdate(tx *cc.Tx, a *osb.Answer) {
 	}
 	moved(tx, op.last(), "update", osb.Succeeded, a.Description)
 	tx.Touch(&op.si.Base)
+	if before.Name != op.si.Name || before.Plan != op.si.Plan {
+		usage.Service(tx, op.si, "UPDATED")
+	}
 }
 
 func relationships(o tree.Obj) tree.Obj {

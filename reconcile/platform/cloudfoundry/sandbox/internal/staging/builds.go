@@ -8,6 +8,7 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/runtime"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/usage"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/world"
 )
 
@@ -166,6 +167,7 @@ func createBuild(q *cc.Req) (*cc.Reply, error) {
 	build.Fails = runtime.Mentions(a.Env, runtime.FaultStageFail, append([]string{p.Image}, p.Faults...)...)
 	m.Apply(&build.Base)
 	q.W.Builds.Insert(build)
+	usage.Build(&q.Tx, build, "STAGING_STARTED")
 	if !hangs {
 		q.After(q.S.Staging, "build.done", build.GUID)
 	}
@@ -199,6 +201,7 @@ func buildDone(tx *cc.Tx, guid string) {
 		data.Set("error_id", "NoAppDetectedError")
 		data.Set("error_message", "staging failed")
 		runtime.Audit(tx, a, "audit.app.build.failed", data)
+		usage.Build(tx, b, "STAGING_STOPPED")
 		return
 	}
 	d := stage(tx, b)
@@ -212,6 +215,8 @@ func buildDone(tx *cc.Tx, guid string) {
 	data.Set("droplet_guid", d.GUID)
 	data.Set("buildpacks", found)
 	runtime.Audit(tx, a, "audit.app.build.staged", data)
+	usage.Build(tx, b, "BUILDPACK_SET")
+	usage.Build(tx, b, "STAGING_STOPPED")
 }
 
 // stage makes the droplet of a build.

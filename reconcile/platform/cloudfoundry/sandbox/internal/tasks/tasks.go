@@ -15,6 +15,7 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/quotas"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/runtime"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/usage"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/world"
 )
 
@@ -205,7 +206,11 @@ func createTask(q *cc.Req) (*cc.Reply, error) {
 	}
 	t.Sequence++
 	t.Fails = runtime.Mentions(a.Env, runtime.FaultTaskFail, append([]string{t.Command, d.Image}, d.Faults...)...)
+	if err := quotas.Err(quotas.Task(&q.Tx, a.Space, t.Memory, t.LogRate)); err != nil {
+		return nil, err
+	}
 	q.W.Tasks.Insert(t)
+	usage.Task(&q.Tx, t, "TASK_STARTED")
 	q.After(q.S.Task, "task.done", t.GUID)
 	audit(&q.Tx, a, t, "create")
 	return &cc.Reply{Status: 202, Body: present(q, t, true)}, nil
@@ -235,6 +240,7 @@ func audit(tx *cc.Tx, a *world.App, t *world.Task, what string) {
 func finish(tx *cc.Tx, t *world.Task, state, reason string) {
 	t.State, t.FailReason = state, reason
 	tx.Touch(&t.Base)
+	usage.Task(tx, t, "TASK_STOPPED")
 }
 
 func taskDone(tx *cc.Tx, guid string) {

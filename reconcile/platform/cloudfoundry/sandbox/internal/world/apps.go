@@ -52,6 +52,7 @@ type Process struct {
 	Version   string      `json:"version"`
 	Revision  string      `json:"revision,omitempty"`
 	Running   []Instance  `json:"running,omitempty"` // one per instance while the app is started
+	Billed    Billed      `json:"billed"`            // what the last usage event said
 	Fault     string      `json:"fault,omitempty"`   // what the running instances suffer from, see package runtime
 }
 

@@ -50,6 +50,9 @@ type World struct {
 	Routes       *Table[*Route]       `json:"routes"`
 	Destinations *Table[*Destination] `json:"destinations"`
 
+	AppUsageEvents     *Table[*AppUsageEvent]     `json:"app_usage_events"`
+	ServiceUsageEvents *Table[*ServiceUsageEvent] `json:"service_usage_events"`
+
 	ServiceBrokers   *Table[*ServiceBroker]   `json:"service_brokers"`
 	ServiceOfferings *Table[*ServiceOffering] `json:"service_offerings"`
 	ServicePlans     *Table[*ServicePlan]     `json:"service_plans"`
@@ -111,10 +114,12 @@ func New() *World {
 			"route": func(d *Destination) string { return d.Route },
 			"app":   func(d *Destination) string { return d.App },
 		}),
-		ServiceBrokers:   NewTable[*ServiceBroker](nil),
-		ServiceOfferings: NewTable(map[string]func(*ServiceOffering) string{"broker": func(o *ServiceOffering) string { return o.Broker }}),
-		ServicePlans:     NewTable(map[string]func(*ServicePlan) string{"offering": func(p *ServicePlan) string { return p.Offering }}),
-		ServiceInstances: NewTable(map[string]func(*ServiceInstance) string{"space": func(s *ServiceInstance) string { return s.Space }}),
+		AppUsageEvents:     NewTable[*AppUsageEvent](nil),
+		ServiceUsageEvents: NewTable[*ServiceUsageEvent](nil),
+		ServiceBrokers:     NewTable[*ServiceBroker](nil),
+		ServiceOfferings:   NewTable(map[string]func(*ServiceOffering) string{"broker": func(o *ServiceOffering) string { return o.Broker }}),
+		ServicePlans:       NewTable(map[string]func(*ServicePlan) string{"offering": func(p *ServicePlan) string { return p.Offering }}),
+		ServiceInstances:   NewTable(map[string]func(*ServiceInstance) string{"space": func(s *ServiceInstance) string { return s.Space }}),
 		ServiceBindings: NewTable(map[string]func(*ServiceBinding) string{
 			"instance": func(b *ServiceBinding) string { return b.ServiceInstance },
 			"app":      func(b *ServiceBinding) string { return b.App },
