@@ -84,6 +84,18 @@ func (f *foundation) app(name string) string {
 	return ""
 }
 
+// domain is the guid of the shared domain.
+func (f *foundation) domain() string {
+	f.t.Helper()
+	for _, d := range list[ccv3.Domain](f, "/v3/domains") {
+		if d.Name == "apps.sandbox.test" {
+			return d.GUID
+		}
+	}
+	f.t.Fatal("there is no domain apps.sandbox.test")
+	return ""
+}
+
 // env of an app, as it is stored.
 func (f *foundation) env(name string) map[string]string {
 	f.t.Helper()
@@ -147,8 +159,12 @@ func (f *foundation) apply(ctx context.Context, d *cloudfoundry.Driver, p *pass)
 
 func (f *foundation) prepare(ctx context.Context, text string) (pass, *cloudfoundry.Driver) {
 	f.t.Helper()
+	return f.prepareSet(ctx, f.load(text))
+}
+
+func (f *foundation) prepareSet(ctx context.Context, desired manifest.Set) (pass, *cloudfoundry.Driver) {
+	f.t.Helper()
 	d := f.driver()
-	desired := f.load(text)
 	var p pass
 	if desired, p.err = d.Prepare(ctx, desired, f.files); p.err != nil {
 		return p, d

@@ -8,6 +8,8 @@ import (
 	"testing/fstest"
 	"testing/synctest"
 
+	"github.com/fettle-gitops/fettle/diff"
+	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile/platform"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
 )
@@ -183,6 +185,35 @@ func TestNoRouteAndDefaultRoute(t *testing.T) {
 		}
 		if n := len(list[ccv3.Route](f, "/v3/routes")); n != 1 {
 			t.Errorf("%d routes, want 1", n)
+		}
+	})
+}
+
+// A destination with a port of its own, or of another process, is more than a manifest can say.
+func TestDestinationWithAPort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		f.mustRun(web)
+		f.do(http.MethodPost, "/v3/routes", map[string]any{
+			"host": "admin", "relationships": map[string]any{"space": ccv3.To(f.space), "domain": ccv3.To(f.domain())},
+		}, nil)
+		text := strings.Replace(web, "}]", "}, {route: admin.apps.sandbox.test}]", 1)
+		desired := f.load(text)
+		for _, o := range desired.Of(manifest.KindRoute) {
+			if o.Ref.Name() == "admin.apps.sandbox.test" {
+				o.Spec["destinations"] = map[string]any{"web/web": map[string]any{"port": int64(9090)}}
+			}
+		}
+		p, d := f.prepareSet(t.Context(), desired)
+		if p.plan.Steps[0].Impact != diff.ImpactRestart {
+			t.Errorf("impact %s, want restart: the instances have to open the port", p.plan.Steps[0].Impact)
+		}
+		f.apply(t.Context(), d, &p)
+		if err := p.outcome.Err(); err != nil {
+			t.Fatal(err)
+		}
+		if p, _ := f.prepareSet(t.Context(), desired); !p.changes.Empty() {
+			t.Errorf("still differs: %v", p.changes.List)
 		}
 	})
 }

@@ -31,16 +31,17 @@
 // A step of a plan is one app with all that hangs on it. A step that has nothing to say to the platform makes no request;
 // beside polling, the first deployment of an app with a route takes 8 and a change of its configuration 3:
 //
-//	request                                   when
-//	POST /v3/spaces/:guid/actions/apply_manifest  something is added or changed; with it the notes of what will be owned and what is pending
-//	GET  /v3/apps?names                       the app is new, and its guid not known yet
-//	PATCH .../environment_variables, DELETE service_credential_bindings, sidecars …   what a manifest cannot take away
-//	GET  /v3/packages, /v3/builds             the code changed: is it there already?
-//	POST /v3/packages, .../upload, /v3/builds   it is not
-//	PATCH .../relationships/current_droplet, POST .../actions/start   the app does not run
-//	POST /v3/deployments                      it runs, and instances have to be replaced
-//	DELETE /v3/routes/:guid/destinations/:guid  no longer declared; last, for until here there is a way back
-//	PATCH /v3/apps/:guid                      nothing is pending any more
+//	request                                         when
+//	POST  spaces/:guid/actions/apply_manifest       something is added or changed; with it the notes of what is owned and pending
+//	GET   apps?names                                the app is new, and its guid not known yet
+//	PATCH apps/:guid/environment_variables          a variable is no longer declared (DELETE for a sidecar or a binding)
+//	GET   packages, builds                          the code changed: is it there already?
+//	POST  packages, packages/:guid/upload, builds   it is not
+//	PATCH apps/:guid/relationships/current_droplet  the app does not run
+//	POST  apps/:guid/actions/start
+//	POST  deployments                               it runs, and instances have to be replaced
+//	DELETE routes/:guid/destinations/:guid          no longer declared; this late, because until here there is a way back
+//	PATCH apps/:guid                                nothing is pending any more
 //
 // A run may be killed after any of them; appRun says what makes the next one complete it. Nothing here deletes an app, a
 // route, a service instance, a package or a droplet.
