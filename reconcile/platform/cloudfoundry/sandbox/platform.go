@@ -4,6 +4,7 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/isolation"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/marketplace"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/routepolicies"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/secgroups"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/usage"
 )
@@ -14,6 +15,7 @@ var platformAreas = []func(*cc.Server){
 	secgroups.Register,
 	marketplace.Register,
 	usage.Register,
+	routepolicies.Register,
 }
 
 // seedPlatform fills a new world with what a platform comes with.
