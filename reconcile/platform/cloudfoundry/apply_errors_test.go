@@ -14,6 +14,22 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform/platformtest"
 )
 
+const small = "applications:\n- name: web\n  path: web\n  no-route: true\n  memory: 64M\n"
+
+// quota allows the space 256 MB.
+func (f *foundation) quota() {
+	f.t.Helper()
+	var space ccv3.Space
+	f.do(http.MethodGet, "/v3/spaces/"+f.space, nil, &space)
+	f.do(http.MethodPost, "/v3/space_quotas", map[string]any{
+		"name": "small", "apps": map[string]any{"total_memory_in_mb": 256},
+		"relationships": map[string]any{
+			"organization": ccv3.To(space.Relationships.Organization.GUID()),
+			"spaces":       map[string]any{"data": []any{map[string]any{"guid": f.space}}},
+		},
+	}, nil)
+}
+
 // What a person reads when applying fails: where it is declared, which app, what was attempted, why, and what next.
 func TestWhatAPersonReads(t *testing.T) {
 	tests := []struct {
@@ -53,22 +69,19 @@ func TestWhatAPersonReads(t *testing.T) {
 				"(`cf buildpacks` lists the buildpacks that exist; a Git URL is accepted too)",
 		},
 		{
-			name: "quota of the space exceeded",
-			before: func(f *foundation) {
-				f.mustRun("applications:\n- name: web\n  path: web\n  no-route: true\n  memory: 64M\n")
-				var org ccv3.Space
-				f.do(http.MethodGet, "/v3/spaces/"+f.space, nil, &org)
-				f.do(http.MethodPost, "/v3/space_quotas", map[string]any{
-					"name": "small", "apps": map[string]any{"total_memory_in_mb": 256},
-					"relationships": map[string]any{
-						"organization": ccv3.To(org.Relationships.Organization.GUID()),
-						"spaces":       map[string]any{"data": []any{map[string]any{"guid": f.space}}},
-					},
-				}, nil)
-			},
-			text:  "applications:\n- name: web\n  path: web\n  no-route: true\n  memory: 512M\n",
-			class: platform.Quota,
+			name:   "quota of the space exceeded by an app that runs",
+			before: func(f *foundation) { f.mustRun(small); f.quota() },
+			text:   strings.Replace(small, "64M", "512M", 1),
+			class:  platform.Quota,
 			want: "manifest.yml:2:3: app acme/dev/web: applying the manifest: memory space_quota_exceeded " +
+				"(the quota of space acme/dev has no room for that much memory (see `cf space dev`): ask for less, stop something else, or have the quota raised)",
+		},
+		{
+			name:   "quota of the space exceeded by a new app",
+			before: (*foundation).quota,
+			text:   strings.Replace(small, "64M", "512M", 1),
+			class:  platform.Quota,
+			want: "manifest.yml:2:3: app acme/dev/web: starting: memory space_quota_exceeded " +
 				"(the quota of space acme/dev has no room for that much memory (see `cf space dev`): ask for less, stop something else, or have the quota raised)",
 		},
 		{
