@@ -118,7 +118,8 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, path string) {
 			}
 		}
 	}
-	if !known || scope != "" && path != scope && !(strings.HasSuffix(scope, "/") && strings.HasPrefix(path, scope)) {
+	within := scope == "" || path == scope || strings.HasSuffix(scope, "/") && strings.HasPrefix(path, scope)
+	if !known || !within {
 		refuse(w, http.StatusForbidden, "permission denied")
 		return
 	}
