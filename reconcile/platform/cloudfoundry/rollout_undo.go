@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/fettle-gitops/fettle/diff"
@@ -352,10 +353,11 @@ func (r *appRun) unsetProcessField(m *manifestRequest, keys []string) []call {
 	if check["type"] == "http" {
 		data["endpoint"] = check["http_endpoint"]
 	}
-	body := map[string]any{keys[2]: map[string]any{"type": cmp.Or(fmt.Sprint(check["type"]), "port"), "data": data}}
+	kind, _ := check["type"].(string)
+	body := map[string]any{keys[2]: map[string]any{"type": kind, "data": data}}
 	return []call{func(ctx context.Context) error {
 		var p ccv3.Process
-		path := "/v3/apps/" + r.guid + "/processes/" + keys[1]
+		path := "/v3/apps/" + r.guid + "/processes/" + url.PathEscape(keys[1])
 		if err := r.get(ctx, "looking for the process "+keys[1], path, &p); err != nil {
 			return err
 		}
