@@ -80,6 +80,9 @@ func (r *Reconciler) recordDrift(ctx context.Context, run *Run) error {
 	for _, d := range run.Opened {
 		r.log().Warn("drift", "target", d.Target, "run", run.Record.ID, "resource", d.Ref.String(), "field", d.Path, "by", d.By.Actor)
 	}
+	if r.Drifted != nil && len(run.Opened) > 0 {
+		r.Drifted(run, run.Opened)
+	}
 	return nil
 }
 

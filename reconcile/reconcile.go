@@ -53,6 +53,8 @@ type Reconciler struct {
 	Now     func() time.Time
 	// Report receives progress: of the run itself (Step "") and of the plan's steps. May be nil.
 	Report func(target string, e platform.Event)
+	// Drifted is told of drift that was found for the first time, when it is on record and before it is healed. May be nil.
+	Drifted func(run *Run, opened []history.Drift)
 	// Confirm is asked before a plan with at least one change is applied; nil means yes.
 	Confirm func(ctx context.Context, run *Run) (bool, error)
 }
@@ -73,11 +75,10 @@ type Run struct {
 	Resolved []history.Drift // drift that ended in this run
 	Declined bool            // Confirm said no
 
-	applied     history.Applied
-	quarantined []history.Quarantine
-	pending     map[history.Key]bool
-	drifted     map[history.Key]bool
-	recovering  bool // the run before this one was killed, perhaps after it had healed something
+	applied    history.Applied
+	pending    map[history.Key]bool
+	drifted    map[history.Key]bool
+	recovering bool // the run before this one was killed, perhaps after it had healed something
 }
 
 // Run brings t to what Git declares (or, in report mode, says how far off it is). known is the snapshot of the last

@@ -107,7 +107,7 @@ func driftListCommand(env Env, store *storeFlags) *cobra.Command {
 			w := tabwriter.NewWriter(env.Out, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "ID\tTARGET\tRESOURCE\tFIELD\tDECLARED\tLIVE\tFIRST SEEN\tBY\tSTATE")
 			for _, d := range found {
-				fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, d.Target, report.Plain(d.Ref.String()), report.Plain(fieldName(d)),
+				fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, d.Target, report.Plain(d.Ref.String()), fieldName(d),
 					report.Value(d, d.Declared), report.Value(d, d.Live), stamp(d.FirstSeen), report.Plain(report.By(d)), stateOf(d))
 			}
 			return w.Flush()
@@ -231,7 +231,7 @@ func fieldName(d history.Drift) string {
 	if d.Path == "" {
 		return "(whole resource)"
 	}
-	return d.Path[1:]
+	return report.FieldPath(d)
 }
 
 func stateOf(d history.Drift) string {

@@ -65,7 +65,8 @@ func Run(ctx context.Context, o Options) error {
 		}
 	}
 	if o.Keep {
-		return s.keep(ctx)
+		s.keep(ctx)
+		return nil
 	}
 	s.say("Done in %.0f s. Everything lived in a temporary folder and is gone now; `fettle demo --keep` leaves it running.", time.Since(s.start).Seconds())
 	return nil
@@ -191,6 +192,7 @@ func (s *story) startAgent(context.Context) error {
 	s.store = store
 	a.Ended = func(run *reconcile.Run, err error) { s.runs <- ended{run, err} }
 	a.Reconciler.Report = s.progress
+	a.Reconciler.Drifted = s.drifted
 	s.runAgent(ctx, cancel, a, logFile)
 	s.say("The agent watches it: it looks at Git every 0.3 s, and at the foundation every 2 s.")
 	return nil
@@ -254,7 +256,7 @@ func (s *story) report(ctx context.Context) error {
 	return report.Text(s.Out, r)
 }
 
-func (s *story) keep(ctx context.Context) error {
+func (s *story) keep(ctx context.Context) {
 	fmt.Fprintf(s.Out, `
 Everything goes on running until you press Ctrl-C. Look around from another terminal:
 
@@ -269,7 +271,7 @@ Everything goes on running until you press Ctrl-C. Look around from another term
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-s.runs:
 		}
 	}

@@ -7,10 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile"
 	"github.com/fettle-gitops/fettle/reconcile/history"
 	"github.com/fettle-gitops/fettle/reconcile/history/report"
+	"github.com/fettle-gitops/fettle/reconcile/platform"
 	"github.com/fettle-gitops/fettle/source/git/gittest"
 )
 
@@ -96,8 +98,6 @@ func (s *story) handEdits(ctx context.Context) error {
 		}
 		for _, d := range run.Opened {
 			seen[d.Ref.String()+d.Path] = d
-			s.say("Drift: %s %s is %s, Git says %s. Changed by %s.", d.Ref, strings.TrimPrefix(d.Path, "/"), orNothing(report.Value(d, d.Live)),
-				orNothing(report.Value(d, d.Declared)), report.By(d))
 			if d.By.Actor != "alex@example.com" && d.By.Actor != "alex" {
 				return fmt.Errorf("%s %s was changed by alex, but the record says %q (%s)", d.Ref, d.Path, d.By.Actor, d.By.Note)
 			}
@@ -210,23 +210,37 @@ func (s *story) edit(message string, change func(path, content string) string) (
 	return s.repo.CommitWith(gittest.Change{Files: changed, Message: message, Author: author})
 }
 
+// drifted tells of drift as soon as it is on record.
+func (s *story) drifted(_ *reconcile.Run, opened []history.Drift) {
+	for _, d := range opened {
+		s.say("Drift: %s: Git says %s, live is %s. Changed by %s.", report.Field(d), report.Value(d, d.Declared), report.Value(d, d.Live), report.By(d))
+	}
+}
+
 // applied tells what a run has done.
 func (s *story) applied(run *reconcile.Run) {
 	for _, step := range run.Outcome.Steps {
 		impact := ""
 		for _, p := range run.Plan.Steps {
 			if p.ID == step.Step {
-				impact = fmt.Sprintf("%d changes, impact: %s", len(p.Changes), p.Impact)
+				impact = " (" + told(p) + ")"
 			}
 		}
-		s.say("Run %d (%s): %s %s in %.1f s (%s).", run.Record.ID, run.Record.Trigger, step.Ref, step.Phase, step.Duration.Seconds(), impact)
+		s.say("Run %d (%s): %s %s in %.1f s%s.", run.Record.ID, run.Record.Trigger, step.Ref, step.Phase, step.Duration.Seconds(), impact)
 	}
 	s.say("Run %d took %.1f s and %d API requests.", run.Record.ID, run.Record.EndedAt.Sub(run.Record.StartedAt).Seconds(), run.Record.Requests)
 }
 
-func orNothing(value string) string {
-	if value == "" {
-		return "absent"
+// told sums up what a step was about.
+func told(step platform.Step) string {
+	for _, c := range step.Changes {
+		if c.Ref == step.Ref && c.Path == "" && c.Op == diff.Add {
+			return "a new app"
+		}
 	}
-	return value
+	fields := "1 difference"
+	if n := len(step.Changes); n != 1 {
+		fields = fmt.Sprintf("%d differences", n)
+	}
+	return fields + ", impact: " + step.Impact.String()
 }

@@ -34,20 +34,36 @@ func Plain(s string) string {
 
 const longest = 80 // characters of a value; beyond, people look at the record itself
 
-// Value is one side of a record for one line of a terminal: the canonical text, "(secret)", or "(absent)".
+// Value is one side of a record for one line of a terminal: the canonical text with its unit, "(secret)", or "(absent)".
 func Value(d history.Drift, value string) string {
+	destination := d.Ref.Kind == manifest.KindRoute && strings.HasPrefix(d.Path, "/destinations/") && strings.Count(d.Path, "/") == 2
 	switch {
+	case value == "" && destination:
+		return "not mapped"
+	case value == "{}" && destination:
+		return "mapped"
 	case value == "":
 		return "(absent)"
 	case d.Secret:
 		return diff.Hidden
 	}
 	value = Plain(value)
+	if _, err := strconv.Atoi(value); err == nil && strings.HasSuffix(d.Path, "_in_mb") {
+		value += " MB"
+	}
 	if runes := []rune(value); len(runes) > longest {
 		return string(runes[:longest-1]) + "…"
 	}
 	return value
 }
+
+// Field names what a record is about, on one line: "app acme/dev/web processes.web.instances".
+func Field(d history.Drift) string {
+	return strings.TrimSpace(Plain(d.Ref.String()) + " " + FieldPath(d))
+}
+
+// FieldPath names the field within its resource: "processes.web.instances"; "" is the whole resource.
+func FieldPath(d history.Drift) string { return field(d.Path) }
 
 // By names who made the change: by name, else by the platform's ID, else "unknown".
 func By(d history.Drift) string { return Plain(cmp.Or(d.By.Actor, d.By.ActorID, "unknown")) }
