@@ -310,7 +310,7 @@ applications:
   services: [mail, cache]
   processes:
   - {type: web, memory: 128M, disk_quota: 256M, instances: 3, command: ./other, log-rate-limit-per-second: 2K, health-check-type: port, timeout: 60}
-  - {type: worker, memory: 64M, instances: 2, command: ./work}
+  - {type: worker, memory: 64M, instances: 2, command: ./work, timeout: 20, health-check-invocation-timeout: 5}
   - {type: added, memory: 32M, instances: 1, command: ./added}
   sidecars: [{name: changed, command: other, process_types: [web, worker]}, {name: added, command: new, process_types: [web]}]
 `,
