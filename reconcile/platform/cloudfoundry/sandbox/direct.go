@@ -15,7 +15,15 @@ func (s *Sandbox) Client() *http.Client { return &http.Client{Transport: direct{
 type direct struct{ h http.Handler }
 
 // RoundTrip calls the handler.
-func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
+func (d direct) RoundTrip(r *http.Request) (_ *http.Response, err error) {
+	defer func() { // a handler that breaks the connection off, see net/http.ErrAbortHandler
+		if p := recover(); p != nil {
+			if p != http.ErrAbortHandler { //nolint:errorlint // it is this very value
+				panic(p)
+			}
+			err = io.ErrUnexpectedEOF
+		}
+	}()
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}

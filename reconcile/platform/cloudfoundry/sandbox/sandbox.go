@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/edge"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/quotas"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/settings"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/uaa"
@@ -46,6 +47,9 @@ type Options struct {
 	AccessTTL  time.Duration // of access tokens, 10 min; not divided by Speed
 	RefreshTTL time.Duration // of refresh tokens, 30 days
 
+	RateLimit RateLimit // off when zero
+	Faults    []Fault   // what goes wrong
+
 	Users   []User   // admin/admin (an administrator) and dev/dev (no roles) when nil
 	Clients []Client // beside the client cf
 
@@ -68,7 +72,11 @@ func or[T comparable](v, fallback T) T {
 type Sandbox struct {
 	cc  *cc.Server
 	uaa *uaa.Server
-	mux *http.ServeMux
+	mux *http.ServeMux // behind the counter, the faults and the rate limiter
+
+	counter *edge.Counter
+	faults  *edge.Injector
+	limiter *edge.Limiter
 }
 
 // uaaPath is where UAA is found below the base URL.
@@ -85,9 +93,9 @@ func New(o Options) *Sandbox {
 		Path: uaaPath, Now: o.Now,
 		AccessTTL: or(o.AccessTTL, 10*time.Minute), RefreshTTL: or(o.RefreshTTL, 30*24*time.Hour),
 	})
-	s := &Sandbox{uaa: u, mux: http.NewServeMux()}
+	s := &Sandbox{uaa: u, mux: http.NewServeMux(), faults: &edge.Injector{}}
 	s.cc = cc.NewServer(cc.Config{
-		Now: o.Now, Speed: or(o.Speed, 1), UAAPath: uaaPath, Log: o.Log, Authorize: u.Authorize,
+		Now: o.Now, Speed: or(o.Speed, 1), UAAPath: uaaPath, Log: o.Log, Authorize: u.Authorize, Trouble: s.faults.Work,
 		Job: or(o.Job, 200*time.Millisecond), Upload: or(o.Upload, 300*time.Millisecond), Staging: or(o.Staging, 1500*time.Millisecond),
 		Start: or(o.Start, 800*time.Millisecond), Step: or(o.Step, 300*time.Millisecond), Task: or(o.Task, time.Second),
 	}, w)
@@ -97,7 +105,8 @@ func New(o Options) *Sandbox {
 	}
 	s.seed(o)
 	s.mux.Handle(uaaPath+"/", http.StripPrefix(uaaPath, u))
-	s.mux.Handle("/", s.cc)
+	s.registerAdmin()
+	s.buildEdge(o)
 	return s
 }
 
@@ -124,13 +133,13 @@ func (s *Sandbox) seed(o Options) {
 	})
 }
 
-// ServeHTTP answers /, /v3/… and, below /uaa, the account server.
+// ServeHTTP answers the API, the account server below /uaa, the log cache below /log-cache, and about itself below /sandbox.
 func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path, uaaPath+"/") || r.URL.Path == uaaPath {
+	if r.URL.Path == adminPath || strings.HasPrefix(r.URL.Path, adminPath+"/") {
 		s.mux.ServeHTTP(w, r)
 		return
 	}
-	s.cc.ServeHTTP(w, r)
+	s.counter.ServeHTTP(w, r)
 }
 
 // Dump writes the whole state as JSON; Restore reads it back.

@@ -39,6 +39,7 @@ type Config struct {
 	Log       *slog.Logger
 	Outbound  *http.Client                       // for calls to service brokers; http.DefaultClient when nil
 	Authorize func(token string) (*Token, error) // reads an access token
+	Trouble   func(kind, name string) bool       // whether some work is to fail: "JOB" and its operation, "STAGE", "CRASH" … and the name of an app
 }
 
 // Token is what the controller takes from an access token.
@@ -58,6 +59,17 @@ type Server struct {
 	cascades map[string][]func(*Tx, string)
 	stays    map[string][]func(*Tx, string) []string
 	errands  map[string]func(*Tx, string) func() func(*Tx)
+}
+
+// Fails asks Trouble.
+func (s *Server) Fails(kind, name string) bool { return s.Trouble != nil && s.Trouble(kind, name) }
+
+// Endpoint is the method and pattern that a request is served under.
+func (s *Server) Endpoint(r *http.Request) string {
+	if _, pattern := s.mux.Handler(r); pattern != "" {
+		return pattern
+	}
+	return r.Method + " (unknown)"
 }
 
 // NewServer makes a controller without any resource.

@@ -90,7 +90,10 @@ func (s *Server) runJob(tx *Tx, guid string) {
 	work := s.jobs[j.Operation]
 	tx.Actor = j.Actor
 	var err error
-	if work != nil {
+	switch {
+	case s.Fails("JOB", j.Operation):
+		err = Unknown()
+	case work != nil:
 		err = work(tx, j)
 	}
 	if errors.Is(err, ErrPoll) {

@@ -32,12 +32,13 @@ const (
 const (
 	FaultCrash     = "FAULT_CRASH"
 	FaultStuck     = "FAULT_STUCK"
+	FaultFlap      = "FAULT_FLAP"
 	FaultStageFail = "FAULT_STAGE_FAIL"
 	FaultTaskFail  = "FAULT_TASK_FAIL"
 )
 
 // FaultMarkers lists all of them.
-var FaultMarkers = []string{FaultCrash, FaultStuck, FaultStageFail, FaultTaskFail}
+var FaultMarkers = []string{FaultCrash, FaultStuck, FaultFlap, FaultStageFail, FaultTaskFail}
 
 // Target names an app in the audit trail.
 func Target(a *world.App) world.Target {
@@ -113,9 +114,9 @@ func fault(tx *cc.Tx, a *world.App, p *world.Process) string {
 	if d := Droplet(tx, a); d != nil {
 		texts = append(append(texts, d.Image), d.Faults...)
 	}
-	for _, m := range []string{FaultCrash, FaultStuck} {
-		if Mentions(a.Env, m, texts...) {
-			return m
+	for _, m := range []struct{ marker, kind string }{{FaultCrash, "CRASH"}, {FaultStuck, "STUCK"}, {FaultFlap, "FLAP"}} {
+		if Mentions(a.Env, m.marker, texts...) || tx.S.Fails(m.kind, a.Name) {
+			return m.marker
 		}
 	}
 	return ""
@@ -163,9 +164,19 @@ func State(tx *cc.Tx, p *world.Process, i int) (string, time.Time) {
 		return Starting, since
 	case p.Fault == FaultCrash:
 		return Crashed, up
+	case p.Fault == FaultFlap:
+		period := max(tx.Scaled(flapPeriod), 1)
+		turn := tx.Now.Sub(up) / period
+		if turn%2 == 1 {
+			return Crashed, up.Add(turn * period)
+		}
+		return Running, up.Add(turn * period)
 	}
 	return Running, up
 }
+
+// flapPeriod is how long a flapping instance is up, and then down.
+const flapPeriod = 5 * time.Second
 
 // Healthy counts the running instances.
 func Healthy(tx *cc.Tx, p *world.Process) int {

@@ -107,10 +107,7 @@ func createBuild(q *cc.Req) (*cc.Reply, error) {
 	if n := len(guid); n < 1 || n > 200 {
 		b.Add("Package guid must be between 1 and 200 characters")
 	}
-	var l *apps.Lifecycle
-	if b.Has("lifecycle") {
-		l = apps.ReadLifecycle(b, true)
-	}
+	l := apps.ReadLifecycle(b, world.Buildpack)
 	memory := apps.Whole(b, "staging_memory_in_mb", 1, "greater than 0", math.MaxInt32)
 	disk := apps.Whole(b, "staging_disk_in_mb", 1, "greater than 0", math.MaxInt32)
 	logs := apps.Whole(b, "staging_log_rate_limit_bytes_per_second", -1, "greater than or equal to -1", math.MaxInt64)
@@ -164,7 +161,7 @@ func createBuild(q *cc.Req) (*cc.Reply, error) {
 			build.Buildpacks, build.Stack, hangs = nil, "", true
 		}
 	}
-	build.Fails = runtime.Mentions(a.Env, runtime.FaultStageFail, append([]string{p.Image}, p.Faults...)...)
+	build.Fails = runtime.Mentions(a.Env, runtime.FaultStageFail, append([]string{p.Image}, p.Faults...)...) || q.S.Fails("STAGE", a.Name)
 	m.Apply(&build.Base)
 	q.W.Builds.Insert(build)
 	usage.Build(&q.Tx, build, "STAGING_STARTED")

@@ -205,7 +205,7 @@ func createTask(q *cc.Req) (*cc.Reply, error) {
 		t.Sequence = all[len(all)-1].Sequence
 	}
 	t.Sequence++
-	t.Fails = runtime.Mentions(a.Env, runtime.FaultTaskFail, append([]string{t.Command, d.Image}, d.Faults...)...)
+	t.Fails = runtime.Mentions(a.Env, runtime.FaultTaskFail, append([]string{t.Command, d.Image}, d.Faults...)...) || q.S.Fails("TASK", a.Name)
 	if err := quotas.Err(quotas.Task(&q.Tx, a.Space, t.Memory, t.LogRate)); err != nil {
 		return nil, err
 	}
