@@ -176,20 +176,15 @@ func createApp(q *cc.Req) (*cc.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	rel := b.Relationships([]string{"space"}, "current_droplet")
-	name, ok := b.Str("name")
-	if !ok {
-		b.Add("Name must be a string")
-	}
+	rel := b.Relationships([]string{"space"})
+	l := ReadLifecycle(b, world.Buildpack)
+	name := readName(b)
 	var env tree.Obj
 	if v := b.Get("environment_variables"); v != nil {
+		var ok bool
 		if env, ok = v.(tree.Obj); !ok {
 			b.Add("Environment variables must be an object")
 		}
-	}
-	var l *Lifecycle
-	if b.Has("lifecycle") {
-		l = ReadLifecycle(b, true)
 	}
 	m := b.Metadata()
 	if err := b.Err(); err != nil {
@@ -227,9 +222,6 @@ func createApp(q *cc.Req) (*cc.Reply, error) {
 	if name == "" {
 		return nil, cc.Unprocessable("name presence, name format")
 	}
-	if err := nameFits(name); err != nil {
-		return nil, err
-	}
 	if ByName(&q.Tx, sp.GUID, name) != nil {
 		return nil, NameTaken(name)
 	}
@@ -247,11 +239,15 @@ func createApp(q *cc.Req) (*cc.Reply, error) {
 	return cc.Created(Present(q, a)), nil
 }
 
-func nameFits(name string) error {
-	if len([]rune(name)) > 255 {
-		return cc.Unprocessable("name max_length")
+func readName(b *cc.Body) string {
+	name, ok := b.Str("name")
+	if !ok {
+		b.Add("Name must be a string")
 	}
-	return nil
+	if len([]rune(name)) > 255 {
+		b.Add("Name is too long (maximum is 255 characters)")
+	}
+	return name
 }
 
 // New is what a new app begins with.
@@ -302,21 +298,22 @@ func (l *Lifecycle) CheckType(a *world.App) error {
 }
 
 func updateApp(q *cc.Req) (*cc.Reply, error) {
-	a, err := FindForWrite(q)
-	if err != nil {
-		return nil, err
-	}
 	b, err := q.Body("name", "lifecycle", "metadata")
 	if err != nil {
 		return nil, err
 	}
-	name, hasName := b.Str("name")
-	if b.Has("name") && !hasName {
-		b.Add("Name must be a string")
+	// The shape of the body is checked before the app is looked up, as the controller does.
+	l := ReadLifecycle(b, world.Buildpack)
+	name, hasName := "", b.Has("name")
+	if b.Get("name") != nil {
+		name = readName(b)
 	}
-	l := ReadLifecycle(b, false)
 	m := b.Metadata()
 	if err := b.Err(); err != nil {
+		return nil, err
+	}
+	a, err := FindForWrite(q)
+	if err != nil {
 		return nil, err
 	}
 	if err := l.CheckType(a); err != nil {
@@ -328,9 +325,6 @@ func updateApp(q *cc.Req) (*cc.Reply, error) {
 	if hasName {
 		if name == "" {
 			return nil, cc.Unprocessable("name presence, name format")
-		}
-		if err := nameFits(name); err != nil {
-			return nil, err
 		}
 		if other := ByName(&q.Tx, a.Space, name); other != nil && other != a {
 			e := NameTaken(name)

@@ -24,7 +24,7 @@ func ReservedEnv(vars tree.Obj) []string {
 			out = append(out, "key must be a minimum length of 1")
 		case strings.HasPrefix(up, "VCAP_"):
 			out = append(out, "cannot start with VCAP_")
-		case strings.HasPrefix(up, "VMC_"):
+		case strings.HasPrefix(up, "VMC"):
 			out = append(out, "cannot start with VMC_")
 		case up == "PORT":
 			out = append(out, "cannot set PORT")

@@ -18,64 +18,92 @@ type Lifecycle struct {
 }
 
 // ReadLifecycle reads the field lifecycle of a body and notes what is wrong with its shape; nil when it is not there.
-func ReadLifecycle(b *cc.Body, create bool) *Lifecycle {
+// The type may be left out: fallback is that of the app, or of new apps.
+func ReadLifecycle(b *cc.Body, fallback string) *Lifecycle {
 	v, ok := b.Lookup("lifecycle")
-	if !ok || v == nil && !create {
+	if !ok {
 		return nil
 	}
-	o, isObj := v.(tree.Obj)
-	if !isObj {
-		b.Add("Lifecycle must be an object")
-		return nil
-	}
+	o, _ := v.(tree.Obj)
 	l := &Lifecycle{}
-	typ, hasType := o.Lookup("type")
-	l.Type, _ = typ.(string)
-	if (create || hasType) && !slices.Contains([]string{world.Buildpack, world.Docker, world.CNB}, l.Type) {
+	kind := fallback
+	if typ := o.Get("type"); typ != nil && typ != "" && typ != false {
+		l.Type, _ = typ.(string)
+		kind = l.Type
+	}
+	data, isObj := o.Get("data").(tree.Obj)
+	switch {
+	case !slices.Contains([]string{world.Buildpack, world.Docker, world.CNB}, kind):
 		b.Add("Lifecycle type is not included in the list: buildpack, docker, cnb")
-		return l
+	case !isObj:
+	case kind == world.Docker:
+		if u := cc.UnknownFields(data); u != "" {
+			b.Add("Lifecycle %s", u)
+		}
+	default:
+		l.readData(b, data)
 	}
-	d, ok := o.Lookup("data")
-	data, isObj := d.(tree.Obj)
 	if !isObj {
-		if ok || create {
-			b.Add("Lifecycle data must be an object")
-		}
-		return l
-	}
-	if l.Type == world.Docker {
-		if len(data) > 0 {
-			b.Add("Lifecycle data must be empty if provided")
-		}
-		return l
-	}
-	if u := cc.UnknownFields(data, "buildpacks", "stack", "credentials"); u != "" {
-		b.Add("%s", u)
-	}
-	if s, ok := data.Lookup("stack"); ok {
-		text, isText := s.(string)
-		if s != nil && !isText {
-			b.Add("Stack must be a string")
-		}
-		l.Stack = &text
-	}
-	if bp, ok := data.Lookup("buildpacks"); ok {
-		list, isList := bp.([]any)
-		if bp != nil && !isList {
-			b.Add("Buildpacks must be an array")
-		}
-		names := []string{}
-		for _, e := range list {
-			s, ok := e.(string)
-			if !ok {
-				b.Add("Buildpacks can only contain strings")
-				break
-			}
-			names = append(names, s)
-		}
-		l.Buildpacks = &names
+		b.Add("Lifecycle data must be an object")
 	}
 	return l
+}
+
+// readData reads what the lifecycles with buildpacks have. Problems are collected in the order of the controller.
+func (l *Lifecycle) readData(b *cc.Body, data tree.Obj) {
+	if u := cc.UnknownFields(data, "buildpacks", "stack", "credentials"); u != "" {
+		b.Add("Lifecycle %s", u)
+	}
+	if v, ok := data.Lookup("stack"); ok {
+		s, isText := v.(string)
+		if v != nil && !isText {
+			b.Add("Lifecycle Stack must be a string")
+		}
+		if isText && (s == "" || len([]rune(s)) > 4096) {
+			b.Add("Lifecycle Stack must be between 1 and 4096 characters")
+		}
+		l.Stack = &s
+	}
+	v, ok := data.Lookup("buildpacks")
+	if ok {
+		list, isList := v.([]any)
+		if v != nil && !isList {
+			b.Add("Lifecycle Buildpacks must be an array")
+		}
+		l.Buildpacks = l.readBuildpacks(b, list)
+	}
+	creds, isObj := data.Get("credentials").(tree.Obj)
+	if data.Get("credentials") != nil && !isObj {
+		b.Add("Lifecycle Credentials must be an object")
+	}
+	for _, f := range creds {
+		if _, ok := f.Value.(tree.Obj); !ok {
+			b.Add("Lifecycle Credentials credentials value must be a hash")
+			break
+		}
+	}
+}
+
+func (l *Lifecycle) readBuildpacks(b *cc.Body, list []any) *[]string {
+	names := []string{}
+	wrong, long := false, false
+	for _, e := range list {
+		s, ok := e.(string)
+		switch {
+		case !ok:
+			wrong = true
+		case strings.TrimSpace(s) == "" || len([]rune(s)) > 4096:
+			long = true
+		}
+		names = append(names, s)
+	}
+	if wrong {
+		b.Add("Lifecycle Buildpacks can only contain strings")
+	}
+	if long {
+		b.Add("Lifecycle Buildpacks entries must be between 1 and 4096 characters")
+	}
+	return &names
 }
 
 var gitURI = regexp.MustCompile(`(?i)\A(?:(?:https?|git|ssh)://[^\s]+|git@[^\s:]+:[^\s]+)\z`)

@@ -179,8 +179,20 @@ type ProcessUpdate struct {
 type HealthUpdate struct {
 	Type                                 string // "" leaves alone
 	Endpoint                             *string
-	Timeout, InvocationTimeout, Interval *int
 	HasEndpoint                          bool
+	Timeout, InvocationTimeout, Interval Number
+}
+
+// Number is a number that a change may set, or take back to its default with null.
+type Number struct {
+	Given bool
+	Value *int
+}
+
+func (n Number) set(to **int) {
+	if n.Given {
+		*to = n.Value
+	}
 }
 
 var (
@@ -191,7 +203,7 @@ var (
 // ReadHealth reads a health check of a body; label is "Health check" or "Readiness health check".
 func ReadHealth(b *cc.Body, key, label string) *HealthUpdate {
 	v, ok := b.Lookup(key)
-	if !ok {
+	if !ok || v == nil {
 		return nil
 	}
 	o, ok := v.(tree.Obj)
@@ -204,11 +216,10 @@ func ReadHealth(b *cc.Body, key, label string) *HealthUpdate {
 		u.Type, _ = t.(string)
 		if !slices.Contains([]string{"port", "process", "http"}, u.Type) {
 			b.Add(`%s type must be "port", "process", or "http"`, label)
-			return nil
 		}
 	}
 	d, ok := o.Lookup("data")
-	if !ok {
+	if !ok || d == nil {
 		return u
 	}
 	data, ok := d.(tree.Obj)
@@ -222,7 +233,10 @@ func ReadHealth(b *cc.Body, key, label string) *HealthUpdate {
 	if e, ok := data.Lookup("endpoint"); ok {
 		u.HasEndpoint = true
 		s, isText := e.(string)
-		if e != nil && (!isText || !uriPath.MatchString(s)) && u.Type != "port" && u.Type != "process" {
+		if len([]rune(s)) > 255 {
+			b.Add("%s endpoint is too long (maximum is 255 characters)", label)
+		}
+		if e != nil && (!isText || !uriPath.MatchString(s)) {
 			b.Add("%s endpoint must be a valid URI path", label)
 		}
 		if isText {
@@ -232,12 +246,12 @@ func ReadHealth(b *cc.Body, key, label string) *HealthUpdate {
 	return u
 }
 
-func positive(b *cc.Body, data tree.Obj, key, label string) *int {
+func positive(b *cc.Body, data tree.Obj, key, label string) Number {
 	v, ok := data.Lookup(key)
 	if !ok || v == nil {
-		return nil
+		return Number{Given: ok}
 	}
-	return whole(b, v, label, 1, "greater than or equal to 1", math.MaxInt32)
+	return Number{true, whole(b, v, label, 1, "greater than or equal to 1", math.MaxInt32)}
 }
 
 // whole checks a number in the words of the controller's framework.
@@ -281,8 +295,11 @@ func updateProcess(q *cc.Req, a *world.App, p *world.Process) (*cc.Reply, error)
 	}
 	if v, ok := b.Lookup("user"); ok {
 		s, isText := v.(string)
-		if v != nil && !isText {
+		switch {
+		case v != nil && !isText:
 			b.Add("User must be a string")
+		case isText && (s == "" || len([]rune(s)) > 255):
+			b.Add("User must be between 1 and 255 characters")
 		}
 		u.User = &s
 	}
@@ -337,19 +354,12 @@ func (u *ProcessUpdate) Check(tx *cc.Tx, p *world.Process) error {
 
 // applied is a health check after the change.
 func (u *HealthUpdate) applied(h world.HealthCheck) world.HealthCheck {
-	was := h.Type
 	if u.Type != "" {
 		h.Type = u.Type
 	}
-	if u.Timeout != nil {
-		h.Timeout = u.Timeout
-	}
-	if u.InvocationTimeout != nil {
-		h.InvocationTimeout = u.InvocationTimeout
-	}
-	if u.Interval != nil {
-		h.Interval = u.Interval
-	}
+	u.Timeout.set(&h.Timeout)
+	u.InvocationTimeout.set(&h.InvocationTimeout)
+	u.Interval.set(&h.Interval)
 	switch {
 	case u.Type != "" && u.Type != "http":
 		h.Endpoint = ""
@@ -357,13 +367,12 @@ func (u *HealthUpdate) applied(h world.HealthCheck) world.HealthCheck {
 		h.Endpoint = ""
 	case u.HasEndpoint:
 		h.Endpoint = *u.Endpoint
-	case h.Type == "http" && was != "http" && h.Endpoint == "":
-		h.Endpoint = "/"
 	}
 	return h
 }
 
-// Apply makes the change and leaves its event; request is what the event says about it.
+// Apply makes the change and leaves its event; request is what the event says about it. Running instances stay as they
+// are, and so does the version of the process (reference: Updating Actual State).
 func (u *ProcessUpdate) Apply(tx *cc.Tx, a *world.App, p *world.Process, request tree.Obj, manifest bool) {
 	if u.Command != nil {
 		p.Command = *u.Command
@@ -371,15 +380,11 @@ func (u *ProcessUpdate) Apply(tx *cc.Tx, a *world.App, p *world.Process, request
 	if u.User != nil {
 		p.User = *u.User
 	}
-	before := [2]world.HealthCheck{p.Health, p.Readiness}
 	if u.Health != nil {
 		p.Health = u.Health.applied(p.Health)
 	}
 	if u.Readiness != nil {
 		p.Readiness = u.Readiness.applied(p.Readiness)
-	}
-	if p.Health.Type != before[0].Type || p.Health.Endpoint != before[0].Endpoint || p.Readiness.Type != before[1].Type || p.Readiness.Endpoint != before[1].Endpoint {
-		runtime.Changed(tx, a, p)
 	}
 	u.Meta.Apply(&p.Base)
 	tx.Touch(&p.Base)
@@ -452,6 +457,9 @@ func (s Scale) Check(tx *cc.Tx, a *world.App, p *world.Process) error {
 	if p.Type == "web" && runtime.Deploying(tx, p.App) != nil {
 		return cc.Unprocessable("Cannot scale this process while a deployment is in flight.")
 	}
+	if s.Memory != nil && *s.Memory != p.Memory && *s.Memory <= sidecarMemory(tx, p) {
+		return cc.Unprocessable("The requested memory allocation is not large enough to run all of your sidecar processes")
+	}
 	var problems []string
 	if s.Disk != nil && *s.Disk > runtime.MaxDisk {
 		problems = append(problems, "disk_quota too much disk requested (requested "+string(tree.JSON(*s.Disk))+" MB - must be less than 10240 MB)")
@@ -465,6 +473,16 @@ func (s Scale) Check(tx *cc.Tx, a *world.App, p *world.Process) error {
 		return cc.Unprocessable("%s", strings.Join(problems, ", "))
 	}
 	return nil
+}
+
+// sidecarMemory is what the sidecars of a process take of its memory.
+func sidecarMemory(tx *cc.Tx, p *world.Process) (sum int) {
+	for _, s := range tx.W.Sidecars.By("app", p.App) {
+		if s.Memory != nil && slices.Contains(s.ProcessTypes, p.Type) {
+			sum += *s.Memory
+		}
+	}
+	return sum
 }
 
 func (s Scale) set(p *world.Process) {

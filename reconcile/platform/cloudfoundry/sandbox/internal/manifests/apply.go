@@ -52,19 +52,18 @@ func parse(q *cc.Req) ([]tree.Obj, error) {
 	if !ok {
 		return nil, cc.ParseError()
 	}
-	if version, ok := o.Lookup("version"); ok && version != any(int64(1)) {
+	switch o.Get("version") {
+	case nil, false, int64(1), 1.0:
+	default:
 		return nil, cc.Unprocessable("Unsupported manifest schema version. Currently supported versions: [1].")
 	}
 	list := o.Get("applications")
-	if list == nil {
+	if blank(list) {
 		return nil, cc.Unprocessable(noApplications)
 	}
 	l, ok := list.([]any)
 	if !ok {
 		return nil, cc.Unknown()
-	}
-	if len(l) == 0 {
-		return nil, cc.Unprocessable(noApplications)
 	}
 	out := make([]tree.Obj, len(l))
 	for i := range l {
@@ -75,19 +74,31 @@ func parse(q *cc.Req) ([]tree.Obj, error) {
 	return out, nil
 }
 
+// blank is what Ruby on Rails calls so.
+func blank(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case bool:
+		return !v
+	case string:
+		return strings.TrimSpace(v) == ""
+	case []any:
+		return len(v) == 0
+	case tree.Obj:
+		return len(v) == 0
+	}
+	return false
+}
+
 // readAll understands all entries; what is wrong with any of them stops everything, one error each.
-func readAll(q *cc.Req, space *world.Space, raw []tree.Obj) ([]*entry, error) {
+func readAll(q *cc.Req, raw []tree.Obj) ([]*entry, error) {
 	var out []*entry
 	var texts []string
 	for i, o := range raw {
 		e, err := read(&q.Tx, o, i)
 		if err != nil {
 			return nil, cc.Unknown()
-		}
-		a := apps.ByName(&q.Tx, space.GUID, e.name)
-		e.checkDocker(a)
-		if a == nil {
-			e.checkNew(&q.Tx)
 		}
 		for _, p := range e.problems {
 			texts = append(texts, e.label()+p)
@@ -108,38 +119,46 @@ func many(texts []string) error {
 	return err
 }
 
-func (e *entry) checkDocker(a *world.App) {
-	if a == nil || len(e.problems) > 0 {
-		return
+// clashes says why the entry is not for an app of that kind, "" when it is.
+func (e *entry) clashes(a *world.App) string {
+	o := canonical(e.raw)
+	set := func(key string) bool { v := o.Get(key); return v != nil && v != false }
+	switch {
+	case a.Lifecycle == world.Docker && set("buildpacks"):
+		return "Buildpacks cannot be configured for a docker lifecycle app."
+	case a.Lifecycle == world.Docker && set("buildpack"):
+		return "Buildpack cannot be configured for a docker lifecycle app."
+	case a.Lifecycle == world.Buildpack && set("docker"):
+		return "Docker cannot be configured for a buildpack lifecycle app."
 	}
-	if e.docker && a.Lifecycle != world.Docker {
-		e.add("Docker cannot be configured for a %s lifecycle app.", a.Lifecycle)
-	}
-	if a.Lifecycle == world.Docker && e.lifecycle != nil && e.lifecycle.Buildpacks != nil && len(*e.lifecycle.Buildpacks) > 0 {
-		e.add("Buildpacks cannot be configured for a docker lifecycle app.")
-	}
+	return ""
 }
 
-// checkNew looks at what creating the app needs.
-func (e *entry) checkNew(tx *cc.Tx) {
-	if e.lifecycle == nil || len(e.problems) > 0 {
-		return
+// cannotCreate says why the app cannot be created, "" when it can.
+func (e *entry) cannotCreate(tx *cc.Tx) string {
+	if e.lifecycle == nil {
+		return ""
+	}
+	var names []string
+	if e.lifecycle.Buildpacks != nil {
+		names = *e.lifecycle.Buildpacks
+	}
+	for _, b := range names {
+		if apps.BuildpackProblem(tx, b, "") != "" {
+			return `Specified unknown buildpack name: "` + b + `"`
+		}
 	}
 	if s := e.lifecycle.Stack; s != nil {
 		if p := apps.StackProblem(tx, *s, true); p != "" {
-			e.add("%s", p)
+			return p
 		}
 	}
-	if e.lifecycle.Buildpacks == nil {
-		return
-	}
-	for _, b := range *e.lifecycle.Buildpacks {
-		if apps.BuildpackProblem(tx, b, "") != "" {
-			e.add("Specified unknown buildpack name: %q", b)
-		} else if apps.Unready(tx, b) {
-			e.add("%q must be in ready state", b)
+	for _, b := range names {
+		if apps.Unready(tx, b) {
+			return `"` + b + `" must be in ready state`
 		}
 	}
+	return ""
 }
 
 func apply(q *cc.Req) (*cc.Reply, error) {
@@ -154,7 +173,7 @@ func apply(q *cc.Req) (*cc.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := readAll(q, space, raw)
+	entries, err := readAll(q, raw)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +183,13 @@ func apply(q *cc.Req) (*cc.Reply, error) {
 	for _, e := range entries {
 		a := apps.ByName(&q.Tx, space.GUID, e.name)
 		if a == nil {
+			if p := e.cannotCreate(&q.Tx); p != "" {
+				return nil, cc.Unprocessable("%s%s", e.label(), p)
+			}
 			a = e.create(&q.Tx, space)
+		}
+		if p := e.clashes(a); p != "" {
+			return nil, cc.Unprocessable("%s%s", e.label(), p)
 		}
 		if last[a.GUID] == nil {
 			order = append(order, a.GUID)

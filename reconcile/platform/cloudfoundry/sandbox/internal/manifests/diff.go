@@ -4,16 +4,20 @@ import (
 	"slices"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/psych"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/runtime"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/world"
 )
 
 // compared are the keys that a comparison looks at. Observed fact: memory and disk_quota are not among them.
-var compared = append([]string{
+var compared = []string{
 	"name", "instances", "log-rate-limit-per-second", "buildpack", "buildpacks", "docker", "env", "features", "lifecycle", "metadata", "no-route",
 	"processes", "random-route", "default-route", "routes", "services", "sidecars", "stack",
-}, updateKeys...)
+	"command", "health-check-type", "health-check-http-endpoint", "health-check-invocation-timeout", "health-check-interval",
+	"readiness-health-check-type", "readiness-health-check-http-endpoint", "readiness-health-check-invocation-timeout",
+	"readiness-health-check-interval", "timeout",
+}
 
 func diff(q *cc.Req) (*cc.Reply, error) {
 	space, err := q.Space(q.Var("guid"))
@@ -27,7 +31,7 @@ func diff(q *cc.Req) (*cc.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := readAll(q, space, raw); err != nil {
+	if _, err := readAll(q, raw); err != nil {
 		return nil, err
 	}
 	out := []any{}
@@ -52,12 +56,65 @@ func diff(q *cc.Req) (*cc.Reply, error) {
 				continue
 			}
 			path := "/applications/" + string(tree.JSON(i)) + "/" + f.Key
+			if f.Value = known(f.Key, f.Value); f.Value == nil && nested[f.Key] != nil {
+				continue
+			}
 			for _, c := range differences(live.Get(f.Key), normal(f.Key, f.Value), f.Key) {
 				out = append(out, c.present(path))
 			}
 		}
 	}
 	return &cc.Reply{Status: 201, Body: tree.O("diff", out)}, nil
+}
+
+// nested are the keys that a comparison looks at within others.
+var nested = map[string][]string{
+	"sidecars": {"name", "command", "process_types", "memory"},
+	"processes": {
+		"type", "command", "user", "disk_quota", "log-rate-limit-per-second", "health-check-http-endpoint", "health-check-invocation-timeout",
+		"health-check-interval", "health-check-type", "readiness-health-check-http-endpoint", "readiness-health-check-invocation-timeout",
+		"readiness-health-check-interval", "readiness-health-check-type", "instances", "memory", "timeout",
+	},
+	"services": {"name", "parameters"},
+	"metadata": {"labels", "annotations"},
+}
+
+// known leaves out of a value what a comparison does not look at; nil when nothing else is in it.
+func known(key string, v any) any {
+	keys := nested[key]
+	if keys == nil {
+		return v
+	}
+	slice := func(o tree.Obj) tree.Obj {
+		out := tree.Obj{}
+		for _, f := range o {
+			if slices.Contains(keys, f.Key) {
+				out = append(out, f)
+			}
+		}
+		return out
+	}
+	switch v := v.(type) {
+	case tree.Obj:
+		if o := slice(v); len(o) > 0 {
+			return o
+		}
+		return nil
+	case []any:
+		out := slices.Clone(v)
+		for i, e := range out {
+			if o, ok := e.(tree.Obj); ok {
+				out[i] = slice(o)
+			}
+		}
+		if len(out) == 1 {
+			if o, ok := out[0].(tree.Obj); ok && len(o) == 0 {
+				return nil
+			}
+		}
+		return out
+	}
+	return v
 }
 
 // normal converts sizes to the units in which they are generated.
@@ -97,8 +154,8 @@ func rateText(v any) any {
 	if n == nil || problem != "" {
 		return v
 	}
-	if *n == -1 {
-		return "-1"
+	if t := psych.Text(v); t == "-1" || t == "0" {
+		return t
 	}
 	return showRate(*n)
 }

@@ -1,9 +1,8 @@
 package manifests
 
 import (
-	"math"
+	"errors"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -28,6 +27,7 @@ type entry struct {
 	hasMeta   bool
 	env       tree.Obj
 	routes    []route
+	listed    bool // routes are listed, if only an empty list
 	noRoute   bool
 	random    bool
 	fallback  bool // default-route
@@ -93,240 +93,46 @@ func read(tx *cc.Tx, o tree.Obj, index int) (e *entry, err error) {
 		}
 	}()
 	e = &entry{raw: o, index: index}
+	o = canonical(o)
 	name := o.Get("name")
-	e.name = psych.Text(name)
-	if e.name == "" {
+	if e.name = psych.Text(name); strings.TrimSpace(e.name) == "" || name == false {
+		e.name = ""
 		e.add("Name must not be empty")
 	}
 	if _, ok := name.(string); !ok {
 		e.add("Name must be a string")
 	}
-	e.readProcesses(o)
+	e.checkSizes(o, "web") // whether or not they mean anything (as the controller does)
+	listed := e.checkList(o)
 	e.readSidecars(o)
-	e.readLifecycle(tx, o)
-	e.readServices(o)
-	e.readEnv(o)
-	e.readRoutes(tx, o)
-	if v, ok := o.Lookup("metadata"); ok {
+	e.readProcesses(o, listed)
+	e.readLifecycle(o)
+	if v, ok := o.Lookup("metadata"); ok && v != nil {
 		m, problems := cc.ReadMetadata(v)
 		e.meta, e.hasMeta = m, true
 		e.problems = append(e.problems, problems...)
 	}
+	e.checkKinds(tx, o)
+	e.readServices(o)
+	e.readEnv(o)
+	e.checkBuildpack(o)
+	e.readRoutes(tx, o)
 	e.readFeatures(o)
 	return e, nil
 }
 
-var (
-	scaleKeys  = []string{"instances", "memory", "disk_quota", "disk-quota", "log-rate-limit-per-second"}
-	updateKeys = []string{
-		"command", "health-check-type", "health-check-http-endpoint", "health-check-invocation-timeout", "health-check-interval",
-		"readiness-health-check-type", "readiness-health-check-http-endpoint", "readiness-health-check-invocation-timeout",
-		"readiness-health-check-interval", "timeout",
-	}
-)
-
-func hasAny(o tree.Obj, keys []string) bool {
-	return slices.ContainsFunc(o, func(f tree.Field) bool { return slices.Contains(keys, f.Key) })
-}
-
-// readProcesses reads the list of processes, and the attributes of the entry itself, which mean the web process unless the
-// list has one (observed fact: then they are hidden altogether).
-func (e *entry) readProcesses(o tree.Obj) {
-	v, has := o.Lookup("processes")
-	l, isList := v.([]any)
-	if has && !isList {
-		e.add("Processes must be an array of process configurations")
-	}
-	seen := map[string]bool{}
-	var listed []process
-	for _, item := range l {
-		p, ok := item.(tree.Obj)
-		if !ok {
-			e.add("Processes must be an array of process configurations")
-			return
-		}
-		typ := psych.Text(p.Get("type"))
-		if typ == "" {
-			e.add("All Processes must specify a type")
-			continue
-		}
-		if seen[typ] {
-			e.add("Process %q may only be present once", typ)
-			continue
-		}
-		seen[typ] = true
-		listed = append(listed, e.readProcess(p, typ, true))
-	}
-	if !seen["web"] && (hasAny(o, scaleKeys) || hasAny(o, updateKeys)) {
-		e.processes = append(e.processes, e.readProcess(o, "web", false))
-	}
-	e.processes = append(e.processes, listed...)
-}
-
-func (e *entry) readProcess(o tree.Obj, typ string, listed bool) process {
-	p := process{typ: typ}
-	note := func(label, problem string) {
-		if problem != "" {
-			e.add("Process %q: %s %s", typ, label, problem)
-		}
-	}
-	var problem string
-	p.scale.Memory, problem = megabytes(o.Get("memory"))
-	note("Memory", problem)
-	disk, ok := o.Lookup("disk_quota")
-	if !ok {
-		disk = o.Get("disk-quota")
-	}
-	p.scale.Disk, problem = megabytes(disk)
-	note("Disk quota", problem)
-	p.scale.LogRate, problem = logRate(o.Get("log-rate-limit-per-second"))
-	note("Log rate limit per second", problem)
-	p.scale.Instances, problem = number(o.Get("instances"), 0, 2000000)
-	note("Instances", problem)
-	p.sized = hasAny(o, scaleKeys) && len(p.scale.Request()) > 0
-	p.updates = listed || hasAny(o, updateKeys)
-	if p.updates {
-		e.readUpdate(o, &p, listed, note)
-	}
-	return p
-}
-
-// number reads a whole number, which may be quoted; null is none.
-func number(v any, lowest, highest int64) (*int, string) {
-	var n int64
-	switch x := v.(type) {
-	case nil:
-		return nil, ""
-	case int64:
-		n = x
-	case string:
-		i, err := strconv.ParseInt(x, 10, 64)
-		if err != nil {
-			return nil, "is not a number"
-		}
-		n = i
-	case float64:
-		return nil, "must be an integer"
-	default:
-		return nil, "is not a number"
-	}
-	if n < lowest {
-		return nil, "must be greater than or equal to " + strconv.FormatInt(lowest, 10)
-	}
-	if n > highest {
-		return nil, "must be less than or equal to " + strconv.FormatInt(highest, 10)
-	}
-	i := int(n)
-	return &i, ""
-}
-
-var uriPath = regexp.MustCompile(`\A/[A-Za-z0-9\-._~%!$&'()*+,;=:@/?#]*\z`)
-
-func (e *entry) readUpdate(o tree.Obj, p *process, listed bool, note func(label, problem string)) {
-	if v, ok := o.Lookup("command"); ok {
-		s, isText := v.(string)
-		switch {
-		case v == nil || s == "null" || s == "default":
-			s = ""
-			p.update.Command = &s
-		case !isText:
-			note("Command", "must be a string")
-		case s == "" || len([]rune(s)) > 4096:
-			note("Command", "must be between 1 and 4096 characters")
-		default:
-			p.update.Command = &s
-		}
-	}
-	if v, ok := o.Lookup("user"); ok && v != nil && listed { // observed fact: at the top level it means nothing
-		s, isText := v.(string)
-		if !isText {
-			note("User", "must be a string")
-		}
-		p.update.User = &s
-	}
-	p.update.Health = e.readHealth(o, "", "Health check", note)
-	p.update.Readiness = e.readHealth(o, "readiness-", "Readiness health check", note)
-	t, problem := number(o.Get("timeout"), 1, math.MaxInt32)
-	note("Timeout", problem)
-	if t != nil {
-		if p.update.Health == nil {
-			p.update.Health = &apps.HealthUpdate{}
-		}
-		p.update.Health.Timeout = t
-	}
-	p.request = updateRequest(o, p, listed)
-}
-
-func (e *entry) readHealth(o tree.Obj, prefix, label string, note func(label, problem string)) *apps.HealthUpdate {
-	u := &apps.HealthUpdate{}
-	given := false
-	if v, ok := o.Lookup(prefix + "health-check-type"); ok && v != nil {
-		given = true
-		u.Type, _ = v.(string)
-		if u.Type == "none" && prefix == "" {
-			u.Type = "process" // the old name (observed fact)
-		}
-		if !slices.Contains([]string{"port", "process", "http"}, u.Type) {
-			note(label, `type must be "port", "process", or "http"`)
-		}
-	}
-	if v, ok := o.Lookup(prefix + "health-check-http-endpoint"); ok && v != nil {
-		given = true
-		s, _ := v.(string)
-		if !uriPath.MatchString(s) {
-			note(label, "http endpoint must be a valid URI path")
-		} else if u.Type != "" && u.Type != "http" {
-			note(label, `type must be "http" to set a health check HTTP endpoint`)
-		}
-		u.HasEndpoint, u.Endpoint = true, &s
-	}
-	for _, f := range []struct {
-		key, label string
-		to         **int
-	}{{"health-check-invocation-timeout", "invocation timeout", &u.InvocationTimeout}, {"health-check-interval", "interval", &u.Interval}} {
-		v, ok := o.Lookup(prefix + f.key)
-		if !ok || v == nil {
-			continue
-		}
-		given = true
-		n, problem := number(v, 1, math.MaxInt32)
-		note(label+" "+f.label, problem)
-		*f.to = n
-	}
-	if !given {
-		return nil
-	}
-	return u
-}
-
-// updateRequest is what the audit event of an update by manifest says: the given attributes, and what they are called
-// inside the controller (observed fact).
-func updateRequest(o tree.Obj, p *process, listed bool) tree.Obj {
-	r := tree.Obj{}
+// canonical spells keys with underscores. They may also be written with dashes or capitals in the midst.
+func canonical(o tree.Obj) tree.Obj {
+	out := tree.Obj{}
 	for _, f := range o {
-		if !slices.Contains(updateKeys, f.Key) && (f.Key != "user" || !listed) {
-			continue
-		}
-		key, v := strings.ReplaceAll(f.Key, "-", "_"), f.Value
-		switch {
-		case key == "command":
-			v = apps.Hidden
-		case key == "health_check_type" && v == "none":
-			v = "process"
-		}
-		r.Set(key, v)
+		key := strings.ReplaceAll(f.Key, "-", "_")
+		key = strings.ToLower(inner.ReplaceAllString(key, "${1}_${2}"))
+		out.Set(key, f.Value)
 	}
-	r.Set("type", p.typ)
-	for _, alias := range [][2]string{
-		{"timeout", "health_check_timeout"}, {"health_check_http_endpoint", "health_check_endpoint"},
-		{"readiness_health_check_http_endpoint", "readiness_health_check_endpoint"},
-	} {
-		if v, ok := r.Lookup(alias[0]); ok {
-			r.Set(alias[1], v)
-		}
-	}
-	return r
+	return out
 }
+
+var inner = regexp.MustCompile(`([a-z\d])([A-Z])`)
 
 func (e *entry) readSidecars(o tree.Obj) {
 	v, has := o.Lookup("sidecars")
@@ -341,8 +147,7 @@ func (e *entry) readSidecars(o tree.Obj) {
 	for _, item := range l {
 		so, ok := item.(tree.Obj)
 		if !ok {
-			e.add("Sidecars must be an array of sidecar configurations")
-			return
+			panic(fatal{})
 		}
 		name, isText := so.Get("name").(string)
 		if !isText || name == "" {
@@ -371,71 +176,106 @@ func (e *entry) readSidecars(o tree.Obj) {
 		for _, t := range types {
 			s.types = append(s.types, psych.Text(t))
 		}
-		var problem string
-		if s.memory, problem = megabytes(so.Get("memory")); problem != "" {
-			e.add("Sidecar %q: Memory %s", name, problem)
+		n, given, problem := bytesOf(so.Get("memory"))
+		mb := int(n >> 20)
+		switch {
+		case problem != "":
+			e.add("Sidecar %q: Memory in mb is not a number", name)
+		case given && mb < 1:
+			e.add("Sidecar %q: Memory in mb must be greater than 0", name)
+		case given:
+			s.memory = &mb
 		}
 		e.sidecars = append(e.sidecars, s)
 	}
 }
 
 // readLifecycle reads lifecycle, buildpack, buildpacks, stack and docker.
-func (e *entry) readLifecycle(tx *cc.Tx, o tree.Obj) {
+func (e *entry) readLifecycle(o tree.Obj) {
 	l := &apps.Lifecycle{}
 	given := false
-	if t, _ := o.Get("lifecycle").(string); slices.Contains([]string{world.Buildpack, world.Docker, world.CNB}, t) {
+	if t, _ := o.Get("lifecycle").(string); t == world.Buildpack || t == world.CNB {
 		l.Type, given = t, true // anything else is ignored (observed fact)
 	}
-	bp, hasOne := o.Lookup("buildpack")
-	bps, hasMany := o.Lookup("buildpacks")
-	names := []string{}
-	switch {
-	case hasOne && hasMany:
-		e.add("Buildpack and Buildpacks fields cannot be used together.")
-	case hasMany:
-		list, ok := bps.([]any)
-		if !ok && bps != nil {
+	if o.Has("docker") && l.Type == "" {
+		e.docker, e.lifecycle = true, l
+		return // nothing else of the lifecycle counts then
+	}
+	if s, isText := o.Get("stack").(string); o.Get("stack") != nil {
+		switch {
+		case !isText:
+			e.add("Stack must be a string")
+		case s == "" || len([]rune(s)) > 4096:
+			e.add("Stack must be between 1 and 4096 characters")
+		}
+		l.Stack, given = &s, true
+	}
+	if bps, ok := o.Lookup("buildpacks"); ok && bps != nil {
+		list, isList := bps.([]any)
+		if !isList {
 			e.add("Buildpacks must be an array")
 		}
-		for _, b := range list {
-			s, ok := b.(string)
-			if !ok {
-				e.add("Buildpacks can only contain strings")
-				break
-			}
-			names = append(names, s)
-		}
-		l.Buildpacks, given = &names, true
-	case hasOne:
-		s, ok := bp.(string)
-		if !ok && bp != nil {
-			e.add("Buildpacks can only contain strings")
-		}
-		if s != "" && s != "default" && s != "null" {
+		l.Buildpacks, given = e.readBuildpacks(list), true
+	} else if bp, one := o.Lookup("buildpack"); one && !ok {
+		names := []string{}
+		if s, _ := bp.(string); s != "" && s != "default" && s != "null" {
 			names = []string{s}
 		}
 		l.Buildpacks, given = &names, true
 	}
-	if v, ok := o.Lookup("stack"); ok && v != nil {
-		s, isText := v.(string)
-		if !isText {
-			e.add("Stack must be a string")
-		}
-		l.Stack, given = &s, true
-	}
-	if _, ok := o.Lookup("docker"); ok {
-		e.docker, given = true, true
-		if len(names) > 0 {
-			e.add("Cannot specify both buildpack(s) and docker keys")
-		}
-		if err := tx.FeatureForAll("diego_docker"); err != nil {
-			if f, ok := err.(*cc.Error); ok {
-				e.add("%s", f.Detail)
-			}
-		}
-	}
 	if given {
 		e.lifecycle = l
+	}
+}
+
+func (e *entry) readBuildpacks(list []any) *[]string {
+	names := []string{}
+	wrong, long := false, false
+	for _, b := range list {
+		s, ok := b.(string)
+		wrong = wrong || !ok
+		long = long || ok && (strings.TrimSpace(s) == "" || len([]rune(s)) > 4096)
+		names = append(names, s)
+	}
+	if wrong {
+		e.add("Buildpacks can only contain strings")
+	}
+	if long {
+		e.add("Buildpacks entries must be between 1 and 4096 characters")
+	}
+	return &names
+}
+
+// checkKinds looks at which ways of staging are named together, and whether the platform has them.
+func (e *entry) checkKinds(tx *cc.Tx, o tree.Obj) {
+	if o.Has("buildpack") && o.Has("buildpacks") {
+		e.add("Buildpack and Buildpacks fields cannot be used together.")
+	}
+	feature := func(used bool, name string) {
+		if !used {
+			return
+		}
+		if f, ok := errors.AsType[*cc.Error](tx.FeatureForAll(name)); ok {
+			e.add("%s", f.Detail)
+		}
+	}
+	feature(o.Has("docker"), "diego_docker")
+	feature(o.Get("lifecycle") == world.CNB, "diego_cnb")
+	if o.Has("docker") && (o.Has("buildpack") || o.Has("buildpacks")) {
+		e.add("Cannot specify both buildpack(s) and docker keys")
+	}
+}
+
+// checkBuildpack looks at the single buildpack, the old way.
+func (e *entry) checkBuildpack(o tree.Obj) {
+	v := o.Get("buildpack")
+	s, isText := v.(string)
+	switch {
+	case v == nil:
+	case !isText:
+		e.add("Buildpack must be a string")
+	case s == "" || len([]rune(s)) > 4096:
+		e.add("Buildpack must be between 1 and 4096 characters")
 	}
 }
 
@@ -445,25 +285,38 @@ func (e *entry) readServices(o tree.Obj) {
 		return
 	}
 	l, ok := v.([]any)
+	for _, item := range l {
+		x, good := readService(item)
+		ok = ok && good
+		e.services = append(e.services, x)
+	}
 	if !ok {
 		e.add("Services must be a list of service instances")
-		return
 	}
-	for _, item := range l {
-		switch s := item.(type) {
-		case string:
-			e.services = append(e.services, service{name: s})
-			continue
-		case tree.Obj:
-			if name, ok := s.Get("name").(string); ok {
-				binding, _ := s.Get("binding_name").(string)
-				e.services = append(e.services, service{name: name, binding: binding, parameters: s.Get("parameters")})
-				continue
-			}
+}
+
+// readService reads a name, or an object of a name and at most parameters and the name of the binding.
+func readService(item any) (x service, ok bool) {
+	if s, ok := item.(string); ok {
+		return service{name: s}, true
+	}
+	o, isObj := item.(tree.Obj)
+	if !isObj || !o.Has("name") || cc.UnknownFields(o, "name", "parameters", "binding_name") != "" {
+		return x, false
+	}
+	x = service{name: psych.Text(o.Get("name"))}
+	if p, has := o.Lookup("parameters"); has {
+		if _, isObj := p.(tree.Obj); !isObj {
+			return x, false
 		}
-		e.add("Services must be a list of service instances")
-		return
+		x.parameters = p
 	}
+	if b, has := o.Lookup("binding_name"); has {
+		if x.binding, ok = b.(string); !ok {
+			return x, false
+		}
+	}
+	return x, true
 }
 
 func (e *entry) readEnv(o tree.Obj) {
@@ -496,6 +349,7 @@ func (e *entry) readFeatures(o tree.Obj) {
 		return
 	}
 	f, ok := v.(tree.Obj)
+	ok = ok && len(f) > 0
 	for _, x := range f {
 		_, isBool := x.Value.(bool)
 		_, err := apps.FindFeature(x.Key)

@@ -24,29 +24,30 @@ func (e *entry) readRoutes(tx *cc.Tx, o tree.Obj) {
 		return on
 	}
 	if v, has := o.Lookup("routes"); has {
-		e.readRouteList(tx, v)
+		e.listed = e.readRouteList(tx, v)
 	}
-	e.noRoute = flag("no-route", "No-route")
-	e.random = flag("random-route", "Random-route")
-	e.fallback = flag("default-route", "Default-route")
+	e.noRoute = flag("no_route", "No-route")
+	e.fallback = flag("default_route", "Default-route")
+	e.random = flag("random_route", "Random-route")
 	if e.random && e.fallback {
 		e.add("Random-route and default-route may not be used together")
 	}
 }
 
-func (e *entry) readRouteList(tx *cc.Tx, v any) {
+// readRouteList reads the routes: first whether all are routes, then their addresses, protocols and options, each for all
+// of them.
+func (e *entry) readRouteList(tx *cc.Tx, v any) bool {
 	l, ok := v.([]any)
 	for _, item := range l {
 		r, isObj := item.(tree.Obj)
-		ok = ok && isObj && r.Has("route")
+		ok = ok && isObj && !blank(r.Get("route"))
 	}
 	if !ok {
 		e.add("Routes must be a list of route objects")
-		return
+		return false
 	}
 	for _, item := range l {
-		ro := item.(tree.Obj)
-		text, isText := ro.Get("route").(string)
+		text, isText := item.(tree.Obj).Get("route").(string)
 		if !isText {
 			panic(fatal{}) // observed fact: what is no text breaks the controller
 		}
@@ -54,23 +55,36 @@ func (e *entry) readRouteList(tx *cc.Tx, v any) {
 		if !good {
 			e.add("The route '%s' is not a properly formed URL", text)
 		}
-		switch p := ro.Get("protocol"); p {
+		e.routes = append(e.routes, r)
+	}
+	for i, item := range l {
+		switch p := item.(tree.Obj).Get("protocol"); p {
 		case nil:
 		case "http1", "http2", "tcp":
-			r.protocol = p.(string)
+			e.routes[i].protocol = p.(string)
 		default:
 			e.add("Route protocol must be 'http1', 'http2' or 'tcp'.")
 		}
-		if v, ok := ro.Lookup("options"); ok && v != nil {
-			opts, isObj := v.(tree.Obj)
-			if !isObj {
-				panic(fatal{})
-			}
-			r.options = opts
-			e.checkOptions(tx, text, opts)
-		}
-		e.routes = append(e.routes, r)
 	}
+	for i, item := range l {
+		v, has := item.(tree.Obj).Lookup("options")
+		if !has {
+			continue
+		}
+		opts, isObj := v.(tree.Obj)
+		if !isObj && v != nil && v != false {
+			panic(fatal{}) // observed fact
+		}
+		if !isObj {
+			e.add("Route '%s': options must be an object", e.routes[i].text)
+			continue
+		}
+		e.routes[i].options = opts
+	}
+	for _, r := range e.routes {
+		e.checkOptions(tx, r.text, r.options)
+	}
+	return true
 }
 
 func (e *entry) checkOptions(tx *cc.Tx, text string, opts tree.Obj) {

@@ -19,7 +19,7 @@ func (e *entry) applyRoutes(tx *cc.Tx, a *world.App) error {
 		routing.UnmapAll(tx, a, true)
 		return nil
 	}
-	if len(e.routes) > 0 {
+	if e.listed {
 		var made []*world.Route
 		for _, r := range e.routes {
 			x, err := r.find(tx, a)
@@ -41,7 +41,7 @@ func (e *entry) applyRoutes(tx *cc.Tx, a *world.App) error {
 	}
 	d := tenancy.DefaultDomain(tx, apps.OrgOf(tx, a.Space))
 	if d == nil {
-		return cc.Unprocessable("Default domains cannot be found")
+		return cc.Unprocessable("No default domains available")
 	}
 	host, kind := a.Name, "default"
 	if e.random {

@@ -49,7 +49,7 @@ func bytesOf(v any) (n int64, given bool, problem string) {
 func megabytes(v any) (n *int, problem string) {
 	b, given, problem := bytesOf(v)
 	if !given || problem != "" {
-		return nil, problem
+		return nil, "" // noted elsewhere
 	}
 	mb := int(b >> 20)
 	if b < 0 || mb < 1 {
@@ -66,10 +66,10 @@ func logRate(v any) (n *int, problem string) {
 	}
 	b, given, problem := bytesOf(v)
 	if !given || problem != "" {
-		return nil, problem
+		return nil, "" // noted elsewhere
 	}
 	if b < -1 {
-		return nil, "must be greater than or equal to -1B"
+		return nil, "must be an integer greater than or equal to -1"
 	}
 	i := int(b)
 	return &i, ""

@@ -15,6 +15,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/apps"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
@@ -163,8 +164,8 @@ func read(b *cc.Body, d *world.Deployment) {
 	if b.Get("droplet") != nil && b.Get("revision") != nil {
 		b.Add("Droplet Cannot set both fields 'droplet' and 'revision'")
 	}
-	v, ok := b.Lookup("options")
-	if !ok {
+	v := b.Get("options")
+	if v == nil || v == "" || v == false {
 		return
 	}
 	o, ok := v.(tree.Obj)
@@ -189,13 +190,6 @@ func readOptions(b *cc.Body, o tree.Obj, d *world.Deployment) {
 	if unknown != "" {
 		b.Add("Options has unsupported key(s): %s", unknown)
 	}
-	if v, ok := o.Lookup("max_in_flight"); ok {
-		n, isInt := v.(int64)
-		if !isInt || n < 1 {
-			b.Add("Max in flight must be an integer greater than 0")
-		}
-		d.MaxInFlight = int(n)
-	}
 	inner := &cc.Body{Obj: o}
 	d.Options = world.Options{
 		WebInstances: apps.Whole(inner, "web_instances", 0, "greater than or equal to 0", math.MaxInt32),
@@ -204,23 +198,30 @@ func readOptions(b *cc.Body, o tree.Obj, d *world.Deployment) {
 		LogRate:      apps.Whole(inner, "log_rate_limit_in_bytes_per_second", -1, "greater than or equal to -1", math.MaxInt64),
 	}
 	b.Problems = append(b.Problems, inner.Problems...)
-	if v, ok := o.Lookup("canary"); ok {
+	if v := o.Get("max_in_flight"); v != nil && v != false {
+		n, isInt := v.(int64)
+		if !isInt || n < 1 {
+			b.Add("Max in flight must be an integer greater than 0")
+		}
+		d.MaxInFlight = int(n)
+	}
+	if v := o.Get("canary"); v != nil && v != false {
 		readCanary(b, v, d)
 	}
 }
 
 func readCanary(b *cc.Body, v any, d *world.Deployment) {
-	if d.Strategy != "canary" {
-		b.Add("Options canary are only valid for Canary deployments")
-		return
-	}
 	o, ok := v.(tree.Obj)
 	if !ok {
 		b.Add("Options canary must be an object")
 		return
 	}
-	s, has := o.Lookup("steps")
-	if !has {
+	if d.Strategy != "canary" {
+		b.Add("Options canary are only valid for Canary deployments")
+		return
+	}
+	s := o.Get("steps")
+	if s == nil || s == false {
 		return
 	}
 	l, ok := s.([]any)
@@ -228,20 +229,30 @@ func readCanary(b *cc.Body, v any, d *world.Deployment) {
 		b.Add("Options canary steps must be an array of objects")
 		return
 	}
+	missing, wrong := false, false
 	for _, e := range l {
-		step, ok := e.(tree.Obj)
-		if !ok {
+		if _, ok := e.(tree.Obj); !ok {
 			b.Add("Options canary steps must be an array of objects")
 			return
 		}
-		w, isInt := step.Get("instance_weight").(int64)
-		if !isInt || w < 1 || w > 100 {
-			b.Add("Options canary steps instance weight must be an Integer between 1-100 (inclusive)")
-			return
+	}
+	for _, e := range l {
+		step := e.(tree.Obj)
+		if u := cc.UnknownFields(step, "instance_weight"); u != "" {
+			b.Add("Options canary steps has unsupported key(s): %s", strings.ReplaceAll(strings.TrimPrefix(u, "Unknown field(s): "), "'", ""))
 		}
+		w, isInt := step.Get("instance_weight").(int64)
+		missing = missing || !step.Has("instance_weight")
+		wrong = wrong || !isInt || w < 1 || w > 100
 		d.Weights = append(d.Weights, int(w))
 	}
-	if !slices.IsSorted(d.Weights) {
+	if missing {
+		b.Add(`Options canary steps missing key: "instance_weight"`)
+	}
+	if wrong {
+		b.Add("Options canary steps instance weight must be an Integer between 1-100 (inclusive)")
+	}
+	if !missing && !slices.IsSorted(d.Weights) {
 		b.Add("Options canary steps instance weight must be sorted in ascending order")
 	}
 	d.HasSteps = true
@@ -260,11 +271,11 @@ func createDeployment(q *cc.Req) (*cc.Reply, error) {
 	}
 	app, _ := b.Path("relationships", "app", "data", "guid").(string)
 	a, err := apps.Visible(q, app)
+	if err == nil {
+		err = q.MayWriteSpace(a.Space, world.SpaceDeveloper, world.SpaceSupporter)
+	}
 	if err != nil {
 		return nil, cc.Unprocessable("Unable to use app. Ensure that the app exists and you have access to it.")
-	}
-	if err := q.MayWriteSpace(a.Space, world.SpaceDeveloper, world.SpaceSupporter); err != nil {
-		return nil, err
 	}
 	if err := m.Check(&d.Base); err != nil {
 		return nil, err
@@ -283,17 +294,20 @@ func createDeployment(q *cc.Req) (*cc.Reply, error) {
 func what(q *cc.Req, b *cc.Body, a *world.App) (*world.Droplet, *world.Revision, error) {
 	wrong := cc.Unprocessable("Unable to assign current droplet. Ensure the droplet exists and belongs to this app.")
 	if b.Get("revision") != nil {
+		if a.RevisionsDisabled {
+			return nil, nil, cc.Unprocessable("Cannot create deployment from a revision for an app without revisions enabled")
+		}
 		guid, _ := b.Path("revision", "guid").(string)
 		rev, ok := q.W.Revisions.Get(guid)
 		if !ok || rev.App != a.GUID {
 			return nil, nil, cc.Unprocessable("The revision does not exist")
 		}
-		if a.RevisionsDisabled {
-			return nil, nil, cc.Unprocessable("Cannot create deployment from a revision for an app without revisions enabled")
-		}
 		d, ok := q.W.Droplets.Get(rev.Droplet)
 		if !ok || d.State != world.Staged {
 			return nil, nil, cc.Unprocessable("Unable to deploy this revision, the droplet for this revision no longer exists.")
+		}
+		if runtime.Same(&q.Tx, rev) {
+			return nil, nil, cc.Unprocessable("Unable to rollback. The code and configuration you are rolling back to is the same as the deployed revision.")
 		}
 		return d, rev, nil
 	}

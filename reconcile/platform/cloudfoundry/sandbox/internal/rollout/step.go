@@ -30,7 +30,7 @@ func goal(d *world.Deployment) int {
 // the old ones stay (observed fact).
 func keep(d *world.Deployment, healthy int) int {
 	if !inCanary(d) {
-		return max(0, d.Original-healthy)
+		return max(0, d.Target-healthy)
 	}
 	if len(d.Weights) > 0 && d.Weights[d.Step-1] == 100 && healthy >= goal(d) {
 		return 0
@@ -155,35 +155,38 @@ func change(tx *cc.Tx, d *world.Deployment, value, reason string) {
 
 func finish(tx *cc.Tx, d *world.Deployment, reason string) { change(tx, d, world.Finalized, reason) }
 
-func cancelDeployment(q *cc.Req) (*cc.Reply, error) {
+// findToSteer is the deployment of the path for those who may manage its app. To others it does not exist at all.
+func findToSteer(q *cc.Req) (*world.Deployment, *world.App, error) {
 	d, a, err := find(q)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := q.MayWriteSpace(a.Space, world.SpaceDeveloper, world.SpaceSupporter); err != nil {
+	if q.MayWriteSpace(a.Space, world.SpaceDeveloper, world.SpaceSupporter) != nil {
+		return nil, nil, cc.NotFound("Deployment")
+	}
+	return d, a, nil
+}
+
+func cancelDeployment(q *cc.Req) (*cc.Reply, error) {
+	d, a, err := findToSteer(q)
+	if err != nil {
 		return nil, err
 	}
 	if d.Value != world.Active {
 		return nil, cc.Unprocessable("Cannot cancel a deployment with status: %s and reason: %s", d.Value, d.Reason)
-	}
-	if d.Reason == world.Canceling {
-		return &cc.Reply{Status: 200}, nil
 	}
 	if prev, ok := q.W.Droplets.Get(d.PreviousDroplet); ok {
 		runtime.AssignDroplet(&q.Tx, a, prev)
 	}
 	change(&q.Tx, d, world.Active, world.Canceling)
 	q.After(q.S.Step, "deployment.step", d.GUID)
-	runtime.Audit(&q.Tx, a, "audit.app.deployment.cancel", tree.O("deployment_guid", d.GUID, "droplet_guid", d.PreviousDroplet))
+	runtime.Audit(&q.Tx, a, "audit.app.deployment.cancel", tree.O("deployment_guid", d.GUID, "droplet_guid", d.Droplet))
 	return &cc.Reply{Status: 200}, nil
 }
 
 func continueDeployment(q *cc.Req) (*cc.Reply, error) {
-	d, a, err := find(q)
+	d, a, err := findToSteer(q)
 	if err != nil {
-		return nil, err
-	}
-	if err := q.MayWriteSpace(a.Space, world.SpaceDeveloper, world.SpaceSupporter); err != nil {
 		return nil, err
 	}
 	if d.Reason != world.Paused {

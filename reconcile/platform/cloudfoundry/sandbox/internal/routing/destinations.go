@@ -81,86 +81,86 @@ func readDestinations(q *cc.Req, replace bool) ([]*world.Destination, error) {
 		return nil, b.Err()
 	}
 	var out []*world.Destination
-	weighted := 0
+	ports := map[string]int{}
+	total, weighted := 0, 0
 	for i, e := range l {
-		d, problem := readDestination(e, replace)
-		if problem != "" {
-			b.Add("Destinations[%d]: %s", i, problem)
+		d, problems := readDestination(e, replace)
+		for _, p := range problems {
+			b.Add("Destinations[%d]: %s", i, p)
+		}
+		if problems != nil {
 			continue
+		}
+		if ports[d.App+"/"+d.Process]++; ports[d.App+"/"+d.Process] == 11 {
+			b.Add("Process must have at most 10 exposed ports.")
 		}
 		if d.Weight != nil {
 			weighted++
+			total += *d.Weight
 		}
 		out = append(out, d)
 	}
-	if weighted > 0 && weighted < len(out) {
+	switch {
+	case len(b.Problems) > 0 || weighted == 0:
+	case weighted < len(out):
 		b.Add("Destinations cannot contain both weighted and unweighted destinations.")
-	}
-	if weighted == len(out) && weighted > 0 {
-		total := 0
-		for _, d := range out {
-			total += *d.Weight
-		}
-		if total != 100 {
-			b.Add("Destinations must have weights that add up to 100.")
-		}
+	case total != 100:
+		b.Add("Destinations must have weights that sum to 100.")
 	}
 	return out, b.Err()
 }
 
-func readDestination(v any, replace bool) (*world.Destination, string) {
+func readDestination(v any, replace bool) (*world.Destination, []string) {
 	o, ok := v.(tree.Obj)
 	if !ok {
-		return nil, "must be a hash."
+		return nil, []string{"must be an object."}
+	}
+	if !o.Has("app") {
+		return nil, []string{`must have an "app".`}
 	}
 	if cc.UnknownFields(o, "app", "weight", "port", "protocol") != "" {
-		return nil, `must have only "app" and optionally "weight", "port" or "protocol".`
+		return nil, []string{`must have only "app" and optionally "weight", "port" or "protocol".`}
 	}
 	d := &world.Destination{Process: "web", Protocol: "http1"}
-	app, ok := o.Lookup("app")
-	if !ok {
-		return nil, `must have an "app".`
-	}
-	ao, _ := app.(tree.Obj)
-	d.App, ok = ao.Get("guid").(string)
-	if !ok || cc.UnknownFields(ao, "guid", "process") != "" {
-		return nil, `app must have the structure {"guid": "app_guid"}`
-	}
-	if p, ok := ao.Lookup("process"); ok {
+	var problems []string
+	add := func(text string) { problems = append(problems, text) }
+	ao, _ := o.Get("app").(tree.Obj)
+	if d.App, _ = ao.Get("guid").(string); d.App == "" || len(d.App) > 199 {
+		add(`app must have the structure {"guid": "app_guid"}`)
+	} else if p := ao.Get("process"); p != nil {
 		po, _ := p.(tree.Obj)
-		t, _ := po.Get("type").(string)
-		if t == "" || len(po) != 1 {
-			return nil, `process must have the structure {"type": "process_type"}`
+		if d.Process, _ = po.Get("type").(string); d.Process == "" || len(po) != 1 {
+			add(`process must have the structure {"type": "process_type"}`)
 		}
-		d.Process = t
 	}
-	if w, ok := o.Lookup("weight"); ok && w != nil {
-		if !replace {
-			return nil, "weighted destinations can only be used when replacing all destinations."
-		}
-		n, isInt := w.(int64)
-		if !isInt || n < 1 || n > 100 {
-			return nil, "weight must be a positive integer between 1 and 100."
-		}
+	number := func(v any, lowest, highest int64) (*int, bool) {
+		n, isInt := v.(int64)
 		i := int(n)
-		d.Weight = &i
+		return &i, isInt && n >= lowest && n <= highest
 	}
-	if p, ok := o.Lookup("port"); ok && p != nil {
-		n, isInt := p.(int64)
-		if !isInt || n < 1024 || n > 65535 {
-			return nil, "port must be a positive integer between 1024 and 65535 inclusive."
+	if w := o.Get("weight"); w != nil && w != false {
+		n, ok := number(w, 1, 100)
+		switch {
+		case !replace:
+			add("weighted destinations can only be used when replacing all destinations.")
+		case !ok:
+			add("weight must be a positive integer between 1 and 100.")
 		}
-		i := int(n)
-		d.Port = &i
+		d.Weight = n
 	}
-	if p, ok := o.Lookup("protocol"); ok && p != nil {
-		s, _ := p.(string)
-		if s != "http1" && s != "http2" && s != "tcp" {
-			return nil, "protocol must be 'http1', 'http2' or 'tcp'."
+	if p := o.Get("port"); p != nil && p != false {
+		n, ok := number(p, 1024, 65535)
+		if !ok {
+			add("port must be a positive integer between 1024 and 65535 inclusive.")
 		}
-		d.Protocol = s
+		d.Port = n
 	}
-	return d, ""
+	if p := o.Get("protocol"); p != nil && p != false {
+		if d.Protocol, _ = p.(string); d.Protocol != "http1" && d.Protocol != "http2" && d.Protocol != "tcp" {
+			add("protocol must be 'http1', 'http2' or 'tcp'.")
+		}
+	}
+	return d, problems
 }
 
 func same(a, b *world.Destination) bool {
@@ -207,6 +207,14 @@ func insertDestinations(q *cc.Req) (*cc.Reply, error) {
 	for _, d := range q.W.Destinations.By("route", r.GUID) {
 		if d.Weight != nil {
 			return nil, cc.Unprocessable("Destinations cannot be inserted when there are weighted destinations already configured.")
+		}
+	}
+	for _, d := range dests {
+		for _, have := range q.W.Destinations.By("route", r.GUID) {
+			if same(have, d) && have.Protocol != d.Protocol {
+				return nil, cc.Unprocessable("Cannot add destination with protocol: %s. Destination already exists for route: %s, app: %s, process: %s, and protocol: %s.",
+					d.Protocol, apps.RouteURL(&q.Tx, r), d.App, d.Process, have.Protocol)
+			}
 		}
 	}
 	for _, d := range dests {
@@ -347,6 +355,9 @@ func deleteDestination(q *cc.Req) (*cc.Reply, error) {
 	d, err := findDestination(q, r)
 	if err != nil {
 		return nil, err
+	}
+	if d.Weight != nil {
+		return nil, cc.Unprocessable("Weighted destinations cannot be deleted individually.")
 	}
 	if a, ok := q.W.Apps.Get(d.App); ok {
 		unmap(&q.Tx, r, a, d, false)

@@ -227,13 +227,14 @@ func readPath(b *cc.Body) string {
 	if utf8.RuneCountInString(p) > 128 {
 		b.Add("Path is too long (maximum is 128 characters)")
 	}
-	switch {
-	case p == "/":
-		b.Add("Path cannot be exactly /")
-	case !strings.HasPrefix(p, "/"):
+	if !strings.HasPrefix(p, "/") {
 		b.Add("Path must begin with /")
-	case strings.Contains(p, "?"):
+	}
+	if strings.Contains(p, "?") {
 		b.Add("Path cannot contain ?")
+	}
+	if p == "/" {
+		b.Add("Path cannot be exactly /")
 	}
 	return p
 }
@@ -257,12 +258,12 @@ func OptionKeys(tx *cc.Tx) []string {
 
 func readOptions(q *cc.Req, b *cc.Body) tree.Obj {
 	v, ok := b.Lookup("options")
-	if !ok || v == nil {
+	if !ok {
 		return nil
 	}
 	o, isObj := v.(tree.Obj)
 	if !isObj {
-		b.Add("Options must be an object")
+		b.Add("Options 'options' is not a valid object")
 		return nil
 	}
 	if lb, ok := o.Lookup("loadbalancing"); ok && lb != nil {
@@ -284,16 +285,20 @@ func SetOptions(r *world.Route, o tree.Obj) {
 }
 
 func createRoute(q *cc.Req) (*cc.Reply, error) {
-	b, err := q.Body("host", "path", "port", "options", "relationships", "metadata")
+	o, err := q.JSON()
 	if err != nil {
 		return nil, err
 	}
-	if !b.Has("relationships") {
+	b := &cc.Body{Obj: o} // the checks in the controller's order
+	host, path := readHost(b), readPath(b)
+	port := apps.Whole(b, "port", 0, "greater than or equal to 0", 65535)
+	if v, _ := b.Get("relationships").(tree.Obj); len(v) == 0 {
 		b.Add("Relationships can't be blank")
 	}
-	host, path := readHost(b), readPath(b)
+	if u := cc.UnknownFields(o, "host", "path", "port", "options", "relationships", "metadata"); u != "" {
+		b.Add("%s", u)
+	}
 	rel := b.Relationships([]string{"space", "domain"})
-	port := apps.Whole(b, "port", 1, "greater than or equal to 0", 65535)
 	options := readOptions(q, b)
 	m := b.Metadata()
 	if err := b.Err(); err != nil {

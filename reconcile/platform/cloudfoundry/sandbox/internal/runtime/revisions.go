@@ -53,6 +53,12 @@ func Revise(tx *cc.Tx, a *world.App, extra string) *world.Revision {
 	return r
 }
 
+// Same reports whether a revision is what the latest one of its app is.
+func Same(tx *cc.Tx, r *world.Revision) bool {
+	last := LatestRevision(tx, r.App)
+	return last != nil && len(reasons(last, r)) == 0
+}
+
 // reasons says in the controller's words, sorted, how two revisions differ.
 func reasons(old, r *world.Revision) []string {
 	var why []string
@@ -63,8 +69,10 @@ func reasons(old, r *world.Revision) []string {
 		why = append(why, "New environment variables deployed.")
 	}
 	for t, c := range r.Commands {
-		was := old.Commands[t]
+		was, known := old.Commands[t]
 		switch {
+		case !known:
+			why = append(why, fmt.Sprintf("New process type '%s' added.", t))
 		case c == was:
 		case was == "":
 			why = append(why, fmt.Sprintf("Custom start command added for '%s' process.", t))
@@ -74,9 +82,9 @@ func reasons(old, r *world.Revision) []string {
 			why = append(why, fmt.Sprintf("Custom start command updated for '%s' process.", t))
 		}
 	}
-	for t, was := range old.Commands {
-		if _, still := r.Commands[t]; !still && was != "" {
-			why = append(why, fmt.Sprintf("Custom start command removed for '%s' process.", t))
+	for t := range old.Commands {
+		if _, still := r.Commands[t]; !still {
+			why = append(why, fmt.Sprintf("Process type '%s' removed.", t))
 		}
 	}
 	if !sameSidecars(old.Sidecars, r.Sidecars) {
