@@ -3,7 +3,6 @@ package sandbox
 import (
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/isolation"
-	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/logcache"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/marketplace"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/routepolicies"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/secgroups"
@@ -17,7 +16,6 @@ var platformAreas = []func(*cc.Server){
 	marketplace.Register,
 	usage.Register,
 	routepolicies.Register,
-	logcache.Register,
 }
 
 // seedPlatform fills a new world with what a platform comes with.

@@ -68,16 +68,16 @@ func sentence(format, guid string, data json.RawMessage) string {
 // staging tells how each build went. Steps are at tenths of the time that staging takes.
 func (w *writer) staging() {
 	for _, b := range w.tx.W.Builds.By("app", w.app.GUID) {
-		if b.Lifecycle == world.Docker {
-			continue // an image is only looked up
-		}
 		tenth := w.tx.Scaled(w.tx.S.Staging) / 10
 		end := b.Updated
 		if d, ok := w.tx.W.Droplets.Get(b.Droplet); ok {
 			end = d.Created
 		}
-		buildpacks := b.Buildpacks
-		if len(buildpacks) == 0 {
+		buildpacks, what := b.Buildpacks, "app package"
+		switch {
+		case b.Lifecycle == world.Docker:
+			what = "image manifest"
+		case len(buildpacks) == 0:
 			buildpacks = []string{"sandbox_buildpack"}
 		}
 		at := func(tenths int) time.Time { return b.Created.Add(time.Duration(tenths) * tenth) }
@@ -89,11 +89,11 @@ func (w *writer) staging() {
 		say(at(3), "Cell sandbox creating container for instance "+b.GUID)
 		say(at(3), "Security group rules were updated")
 		say(at(4), "Cell sandbox successfully created container for instance "+b.GUID)
-		say(at(4), "Downloading app package...")
-		p, _ := w.tx.W.Packages.Get(b.Package)
-		if p != nil {
-			say(at(5), "Downloaded app package ("+size(len(p.Bits))+")")
+		say(at(4), "Downloading "+what+"...")
+		if p, ok := w.tx.W.Packages.Get(b.Package); ok && p.Bits != nil {
+			what += " (" + size(len(p.Bits)) + ")"
 		}
+		say(at(5), "Downloaded "+what)
 		switch b.State {
 		case world.Staged:
 			for _, name := range buildpacks {
@@ -122,10 +122,13 @@ func size(n int) string {
 	return fmt.Sprintf("%.1fM", float64(n)/(1<<20))
 }
 
+// silence stands for what an app would say. It does not repeat the command: who may read logs may not always read that.
+const silence = "The sandbox runs nothing, so there is nothing to say."
+
 // instances tells how the instances that there are came up.
 func (w *writer) instances() {
 	for _, p := range w.tx.W.Processes.By("app", w.app.GUID) {
-		app, command := processSource(p.Type), runtime.Command(w.tx, p)
+		app := processSource(p.Type)
 		for i, n := range p.Running {
 			index := strconv.Itoa(i)
 			cell := func(t time.Time, text string) {
@@ -138,16 +141,20 @@ func (w *writer) instances() {
 			switch state {
 			case runtime.Running:
 				say(since, "Invoking start command.")
-				say(since, "(not run by the sandbox) "+command)
+				say(since, silence)
 				for _, s := range w.tx.W.Sidecars.By("app", w.app.GUID) {
 					if slices.Contains(s.ProcessTypes, p.Type) {
-						w.add(Line{At: since, Source: app + "/SIDECAR/" + s.Name, Instance: index, Text: "(not run by the sandbox) " + s.Command})
+						w.add(Line{At: since, Source: app + "/SIDECAR/" + s.Name, Instance: index, Text: silence})
 					}
 				}
 				w.add(Line{At: since, Source: "CELL", Instance: index, Text: "Container became healthy"})
+			case runtime.Starting:
+				if p.Fault == runtime.FaultStuck {
+					w.add(Line{At: since, Source: "HEALTH", Instance: index, Text: "Failed to make TCP connection to port 8080: connection refused", Err: true})
+				}
 			case runtime.Crashed:
 				say(since, "Invoking start command.")
-				w.add(Line{At: since, Source: app, Instance: index, Text: "the app carries the marker " + p.Fault + ", so it crashes", Err: true})
+				w.add(Line{At: since, Source: app, Instance: index, Text: "It crashes on demand (" + p.Fault + ").", Err: true})
 				say(since, "Exit status 1")
 				cell(since, "stopping instance")
 				w.add(Line{At: since, Source: "API", Instance: "0", Text: fmt.Sprintf(
@@ -164,7 +171,7 @@ func (w *writer) tasks() {
 		say := func(at time.Time, text string) { w.add(Line{At: at, Source: source, Instance: "0", Text: text}) }
 		say(t.Created, "Cell sandbox creating container for instance "+t.GUID)
 		say(t.Created, "Cell sandbox successfully created container for instance "+t.GUID)
-		say(t.Created, "(not run by the sandbox) "+t.Command)
+		say(t.Created, silence)
 		switch t.State {
 		case world.TaskSucceeded:
 			say(t.Updated, "Exit status 0")
