@@ -32,7 +32,7 @@ func (e *entry) applyRoutes(tx *cc.Tx, a *world.App) error {
 			if x.Space != a.Space {
 				return cc.Unprocessable("Routes cannot be mapped to destinations in different spaces")
 			}
-			routing.Map(tx, x, world.Destination{App: a.GUID, Process: "web", Protocol: e.routes[i].protocol}, true)
+			routing.MapWeb(tx, x, a, e.routes[i].protocol)
 		}
 		return nil
 	}
@@ -64,7 +64,7 @@ func (e *entry) applyRoutes(tx *cc.Tx, a *world.App) error {
 	if x.Space != a.Space {
 		return cc.Unprocessable("Routes cannot be mapped to destinations in different spaces")
 	}
-	routing.Map(tx, x, world.Destination{App: a.GUID, Process: "web"}, true)
+	routing.MapWeb(tx, x, a, "")
 	return nil
 }
 

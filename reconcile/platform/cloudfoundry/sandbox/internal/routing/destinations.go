@@ -224,14 +224,29 @@ func insertDestinations(q *cc.Req) (*cc.Reply, error) {
 	return answer(q, r, nil), nil
 }
 
-// Map adds a destination; one that exists is left alone, save its protocol when a manifest changes it.
+// MapWeb maps a route to the web process of an app, as manifests do. A mapping to any process of the app is good enough;
+// but with another protocol all destinations of the route, those of other apps too, give way to the new one.
+func MapWeb(tx *cc.Tx, r *world.Route, a *world.App, protocol string) {
+	d := world.Destination{App: a.GUID, Process: "web", Protocol: protocol}
+	all := tx.W.Destinations.By("route", r.GUID)
+	i := slices.IndexFunc(all, func(have *world.Destination) bool { return have.App == a.GUID })
+	switch {
+	case i < 0:
+		Map(tx, r, d, true)
+	case protocol != "" && all[i].Protocol != protocol:
+		for _, have := range slices.Clone(all) {
+			if other, ok := tx.W.Apps.Get(have.App); ok {
+				unmap(tx, r, other, have, true)
+			}
+		}
+		Map(tx, r, d, true)
+	}
+}
+
+// Map adds a destination; one that exists is left alone.
 func Map(tx *cc.Tx, r *world.Route, d world.Destination, manifest bool) {
 	for _, have := range tx.W.Destinations.By("route", r.GUID) {
 		if same(have, &d) {
-			if manifest && d.Protocol != "" && have.Protocol != d.Protocol {
-				have.Protocol = d.Protocol
-				tx.Touch(&have.Base)
-			}
 			return
 		}
 	}
