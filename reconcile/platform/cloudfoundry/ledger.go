@@ -18,8 +18,9 @@ import (
 // is cut: keys that fall off count as not applied by Fettle, so that nothing is removed by mistake, and elements that
 // Git stops declaring have to be removed by hand. That some fell off is told by a trailing "+".
 //
-// Keys are JSON pointers into the app's Spec ("/environment_variables/LOG_LEVEL", "/processes/worker"), and two more
-// for what hangs on the app: [routeKey] and [bindingKey]. A hash says only whether a live element was applied: two keys
+// Keys are JSON pointers into the app's Spec ("/environment_variables/LOG_LEVEL", "/processes/worker"), two more
+// for what hangs on the app, [routeKey] and [bindingKey], and [secretKey] for values that must not be shown even when
+// Git no longer says that they are secret. A hash says only whether a live element was applied: two keys
 // of one app sharing 28 bits is a chance of one in 268 million per pair.
 const (
 	appliedAnnotation = manifest.MetadataPrefix + "applied"
@@ -36,6 +37,9 @@ func routeKey(url, process string) string { return "route:" + strings.ToLower(ur
 
 // bindingKey is the ledger key of a service binding: "service_binding:NAME".
 func bindingKey(instance string) string { return "service_binding:" + instance }
+
+// secretKey is the ledger key of a value that was secret when Fettle applied it: "secret:" and its JSON pointer.
+func secretKey(pointer string) string { return "secret:" + pointer }
 
 // encodeLedger writes the keys as an annotation's value. Order and repetition do not matter.
 func encodeLedger(keys []string) string {
@@ -99,6 +103,7 @@ func readLedger(ledger diff.Ledger, text string, app *manifest.Object, routes, b
 			}
 		}
 	}
+	markSecrets(a, app, "", app.Spec)
 	for _, route := range routes {
 		elements, _ := route.Spec["destinations"].(map[string]any)
 		for key := range elements {
@@ -111,6 +116,23 @@ func readLedger(ledger diff.Ledger, text string, app *manifest.Object, routes, b
 	for _, binding := range bindings {
 		if name, _ := binding.Spec["service_instance"].(string); a.has(bindingKey(name)) {
 			own(binding.Ref, "")
+		}
+	}
+}
+
+// markSecrets marks the values at the ends of a live app's tree that were secret when they were applied.
+func markSecrets(a applied, app *manifest.Object, pointer string, tree map[string]any) {
+	for name, v := range tree {
+		at := pointer + manifest.Pointer(name)
+		if child, ok := v.(map[string]any); ok {
+			markSecrets(a, app, at, child)
+			continue
+		}
+		if a.has(secretKey(at)) {
+			if app.Secrets == nil {
+				app.Secrets = map[string]bool{}
+			}
+			app.Secrets[at] = true
 		}
 	}
 }

@@ -198,6 +198,11 @@ func ledgerKeys(app *manifest.Object, set manifest.Set) []string {
 			}
 		}
 	}
+	for pointer, secret := range app.Secrets {
+		if secret {
+			keys = append(keys, secretKey(pointer))
+		}
+	}
 	for _, o := range set.Objects() {
 		switch o.Ref.Kind {
 		case manifest.KindRoute:

@@ -164,6 +164,11 @@ func (p *planner) finishApp(s *platform.Step) {
 		}
 	}
 	data.ledger = owned(live.Ledger, s.Ref, data.set)
+	if data.live != nil {
+		for pointer := range data.live.Secrets {
+			data.ledger = append(data.ledger, secretKey(pointer))
+		}
+	}
 	s.Data = data
 }
 
