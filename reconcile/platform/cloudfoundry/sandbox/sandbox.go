@@ -121,7 +121,7 @@ func (s *Sandbox) seed(o Options) {
 		for _, u := range o.Users {
 			uaa.AddUser(tx, u.Name, u.Password, u.Email, u.Origin, u.Scopes)
 		}
-		uaa.AddClient(tx, "cf", "", []string{"password", "refresh_token"}, nil)
+		uaa.AddClient(tx, "cf", "", []string{"password", "refresh_token", uaa.JWTBearer}, nil)
 		for _, c := range o.Clients {
 			uaa.AddClient(tx, c.Name, c.Secret, []string{"client_credentials"}, c.Scopes)
 		}

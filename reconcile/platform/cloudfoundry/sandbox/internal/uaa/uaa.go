@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
-	"encoding/json"
 	"math/big"
 	"net/http"
 	"net/url"
@@ -38,6 +37,9 @@ type Server struct {
 	Config
 	cc  *cc.Server
 	mux *http.ServeMux
+
+	codesMu sync.Mutex
+	codes   map[string]temporary
 }
 
 const keyID = "sandbox-key-1"
@@ -61,9 +63,9 @@ func New(c Config) *Server {
 	s.mux.HandleFunc("GET /login", s.info)
 	s.mux.HandleFunc("GET /{$}", s.info)
 	s.mux.HandleFunc("GET /userinfo", s.userinfo)
-	s.mux.HandleFunc("GET /Users", s.users)
-	s.mux.HandleFunc("GET /ids/Users", s.users)
-	s.mux.HandleFunc("POST /Users", s.createUser)
+	s.registerAccounts()
+	s.mux.HandleFunc("GET /passcode", s.passcode)
+	s.mux.HandleFunc("GET /oauth/authorize", s.authorizeCode)
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	return s
 }
@@ -141,6 +143,10 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	}
 	switch grant {
 	case "password":
+		if code := r.Form.Get("passcode"); code != "" {
+			s.passcodeGrant(w, r, client, code)
+			return
+		}
 		u := s.userBy(func(u *world.User) bool {
 			return strings.EqualFold(u.Username, r.Form.Get("username")) && u.Password != "" && u.Password == r.Form.Get("password")
 		})
@@ -163,6 +169,8 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		s.grant(w, r, client, u, c.GrantType)
 	case "client_credentials":
 		s.grant(w, r, client, nil, grant)
+	case JWTBearer:
+		s.assertionGrant(w, r, client)
 	default:
 		refuse(w, http.StatusBadRequest, "unsupported_grant_type", "Unsupported grant type: "+grant)
 	}
@@ -258,7 +266,8 @@ func (s *Server) info(w http.ResponseWriter, r *http.Request) {
 		"app", tree.O("version", "77.20.0"),
 		"links", tree.O("uaa", self, "login", self, "passwd", self+"/forgot_password", "register", self+"/create_account"),
 		"zone_name", "uaa", "entityID", self, "commit_id", "sandbox", "idpDefinitions", tree.Obj{},
-		"prompts", tree.O("username", []any{"text", "Email"}, "password", []any{"password", "Password"}),
+		"prompts", tree.O("username", []any{"text", "Email"}, "password", []any{"password", "Password"},
+			"passcode", []any{"password", "Temporary Authentication Code ( Get one at " + self + "/passcode )"}),
 		"timestamp", s.Now().UTC().Format(time.RFC3339),
 	))
 }
@@ -278,112 +287,6 @@ func (s *Server) userinfo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusOK, tree.O("user_id", c.UserID, "sub", c.UserID, "user_name", c.UserName, "email", c.Email, "name", c.UserName))
-}
-
-func scim(u *world.User) tree.Obj {
-	return tree.O(
-		"id", u.GUID, "userName", u.Username, "origin", u.Origin, "active", true, "verified", true, "zoneId", "uaa", "schemas", []string{"urn:scim:schemas:core:1.0"},
-		"emails", []any{tree.O("value", u.Email, "primary", true)}, "name", tree.O("givenName", u.Username, "familyName", u.Username),
-		"meta", tree.O("version", 0, "created", cc.Stamp(u.Created), "lastModified", cc.Stamp(u.Updated)),
-	)
-}
-
-// users answers SCIM filters of the form `userName eq "x"`, joined by or / and, as cf and the controller send them.
-func (s *Server) users(w http.ResponseWriter, r *http.Request) {
-	if _, err := s.parse(bearer(r)); err != nil {
-		refuse(w, http.StatusUnauthorized, "unauthorized", "Full authentication is required to access this resource")
-		return
-	}
-	match := scimFilter(r.URL.Query().Get("filter"))
-	var found []any
-	s.cc.View(func(tx *cc.Tx) {
-		for u := range tx.W.Users.All() {
-			if u.Username != "" && match(u) {
-				found = append(found, scim(u))
-			}
-		}
-	})
-	if found == nil {
-		found = []any{}
-	}
-	reply(w, http.StatusOK, tree.O("resources", found, "startIndex", 1, "itemsPerPage", 100, "totalResults", len(found), "schemas", []string{"urn:scim:schemas:core:1.0"}))
-}
-
-func scimFilter(f string) func(*world.User) bool {
-	if strings.TrimSpace(f) == "" {
-		return func(*world.User) bool { return true }
-	}
-	clause := func(c string) func(*world.User) bool {
-		attr, value, _ := strings.Cut(strings.Trim(c, " ()"), " ")
-		op, value, _ := strings.Cut(strings.TrimSpace(value), " ")
-		value = strings.Trim(strings.TrimSpace(value), `"'`)
-		return func(u *world.User) bool {
-			var have string
-			switch strings.ToLower(attr) {
-			case "username":
-				have = u.Username
-			case "id":
-				have = u.GUID
-			case "origin":
-				have = u.Origin
-			case "email", "emails", "emails.value":
-				have = u.Email
-			}
-			have, want := strings.ToLower(have), strings.ToLower(value)
-			switch strings.ToLower(op) {
-			case "eq":
-				return have == want
-			case "co":
-				return strings.Contains(have, want)
-			case "sw":
-				return strings.HasPrefix(have, want)
-			}
-			return false
-		}
-	}
-	return func(u *world.User) bool {
-		for alt := range strings.SplitSeq(f, " or ") {
-			all := true
-			for c := range strings.SplitSeq(alt, " and ") {
-				all = all && clause(c)(u)
-			}
-			if all {
-				return true
-			}
-		}
-		return false
-	}
-}
-
-func (s *Server) createUser(w http.ResponseWriter, r *http.Request) {
-	c, err := s.parse(bearer(r))
-	if err != nil || !slices.Contains(c.Scope, "scim.write") {
-		refuse(w, http.StatusForbidden, "insufficient_scope", "Insufficient scope for this resource")
-		return
-	}
-	var in struct {
-		UserName string `json:"userName"`
-		Password string `json:"password"`
-		Origin   string `json:"origin"`
-		Emails   []struct {
-			Value string `json:"value"`
-		} `json:"emails"`
-	}
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&in); err != nil || in.UserName == "" {
-		refuse(w, http.StatusBadRequest, "invalid_scim_resource", "A username must be provided.")
-		return
-	}
-	if s.userBy(func(u *world.User) bool { return strings.EqualFold(u.Username, in.UserName) }) != nil {
-		refuse(w, http.StatusConflict, "scim_resource_already_exists", "Username already in use: "+in.UserName)
-		return
-	}
-	email := in.UserName
-	if len(in.Emails) > 0 {
-		email = in.Emails[0].Value
-	}
-	var u *world.User
-	s.cc.Update(func(tx *cc.Tx) { u = AddUser(tx, in.UserName, in.Password, email, in.Origin, nil) })
-	reply(w, http.StatusCreated, scim(u))
 }
 
 // Scopes of an ordinary user.
