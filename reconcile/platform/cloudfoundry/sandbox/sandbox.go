@@ -123,7 +123,7 @@ func (s *Sandbox) seed(o Options) {
 		}
 		uaa.AddClient(tx, "cf", "", []string{"password", "refresh_token", uaa.JWTBearer}, nil)
 		for _, c := range o.Clients {
-			uaa.AddClient(tx, c.Name, c.Secret, []string{"client_credentials"}, c.Scopes)
+			uaa.AddClient(tx, c.Name, c.Secret, []string{"client_credentials", uaa.JWTBearer}, c.Scopes)
 		}
 		quotas.Seed(tx)
 		seedPlatform(tx)

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
+	"encoding/json"
 	"math/big"
 	"net/http"
 	"net/url"
@@ -147,8 +148,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 			s.passcodeGrant(w, r, client, code)
 			return
 		}
+		origin := loginHint(r)
 		u := s.userBy(func(u *world.User) bool {
-			return strings.EqualFold(u.Username, r.Form.Get("username")) && u.Password != "" && u.Password == r.Form.Get("password")
+			return strings.EqualFold(u.Username, r.Form.Get("username")) && (origin == "" || u.Origin == origin) && u.Password != "" && u.Password == r.Form.Get("password")
 		})
 		if u == nil {
 			refuse(w, http.StatusUnauthorized, "unauthorized", "Bad credentials")
@@ -174,6 +176,15 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	default:
 		refuse(w, http.StatusBadRequest, "unsupported_grant_type", "Unsupported grant type: "+grant)
 	}
+}
+
+// loginHint is the identity provider that cf auth --origin names; none without it.
+func loginHint(r *http.Request) string {
+	var hint struct {
+		Origin string `json:"origin"`
+	}
+	_ = json.Unmarshal([]byte(r.Form.Get("login_hint")), &hint) // no hint, or one for somebody else
+	return hint.Origin
 }
 
 func (s *Server) userBy(match func(*world.User) bool) (found *world.User) {
@@ -209,8 +220,9 @@ func (s *Server) grant(w http.ResponseWriter, r *http.Request, client *world.Cli
 	}
 	out := tree.O("access_token", access, "token_type", "bearer")
 	if u != nil {
-		c.Refresh, c.Scope, c.ID, c.ExpiresAt = true, nil, world.GUID()+"-r", jwt.NewNumericDate(now.Add(s.RefreshTTL))
-		refresh, err := s.sign(c)
+		long := c
+		long.Refresh, long.Scope, long.ID, long.ExpiresAt = true, nil, world.GUID()+"-r", jwt.NewNumericDate(now.Add(s.RefreshTTL))
+		refresh, err := s.sign(long)
 		if err != nil {
 			refuse(w, http.StatusInternalServerError, "server_error", err.Error())
 			return
