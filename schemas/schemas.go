@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"path"
 	"strings"
@@ -24,6 +25,21 @@ const suffix = ".schema.json"
 
 // base is where the schemas are published; the $id of each one begins with it.
 const base = "https://fettle-gitops.github.io/schemas/"
+
+// Names lists the schemas: "config", "manifest-v1", …
+func Names() []string {
+	files, _ := fs.Glob(FS, "*"+suffix) // sorted; the pattern is a good one
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(f, suffix)
+	}
+	return files
+}
+
+// Read is the text of a schema, as it is published.
+func Read(name string) ([]byte, error) { return FS.ReadFile(strings.TrimSuffix(name, suffix) + suffix) }
+
+// URL is where a schema is published.
+func URL(name string) string { return base + strings.TrimSuffix(name, suffix) + suffix }
 
 var compiled sync.Map // file name → func() (*jsonschema.Schema, error)
 

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/fettle-gitops/fettle/diff"
-	"github.com/fettle-gitops/fettle/manifest"
 )
 
 type testsuites struct {
@@ -16,6 +15,8 @@ type testsuites struct {
 	Failures int         `xml:"failures,attr"`
 	Skipped  int         `xml:"skipped,attr"`
 	Suites   []testsuite `xml:"testsuite"`
+
+	index map[string]int // of the suites, by name
 }
 
 type testsuite struct {
@@ -33,6 +34,7 @@ type testcase struct {
 	Line    int      `xml:"line,attr,omitempty"`
 	Failure *failure `xml:"failure"`
 	Skipped *skipped `xml:"skipped"`
+	Output  string   `xml:"system-out,omitempty"`
 }
 
 type failure struct {
@@ -49,44 +51,52 @@ type skipped struct {
 // that could not be read, and a single passed test where nothing differs.
 func JUnit(w io.Writer, in Input) error {
 	report := testsuites{Name: visible(or(in.Title, "fettle diff"))}
-	suites := map[manifest.Ref]int{}
-	put := func(ref manifest.Ref, c testcase) {
-		i, ok := suites[ref]
-		if !ok {
-			i = len(report.Suites)
-			suites[ref] = i
-			report.Suites = append(report.Suites, testsuite{Name: visible(ref.String())})
-		}
-		s := &report.Suites[i]
-		c.Class = s.Name
-		s.Cases = append(s.Cases, c)
-		s.Tests++
-		report.Tests++
-		if c.Failure != nil {
-			s.Failures++
-			report.Failures++
-		}
-		if c.Skipped != nil {
-			s.Skipped++
-			report.Skipped++
-		}
-	}
 	for _, c := range in.changes() {
-		put(c.Ref, testcase{
+		report.put(c.Ref.String(), testcase{
 			Name: or(label(c.Path), "exists as declared"), File: visible(c.Origin.File), Line: c.Origin.Line,
 			Failure: &failure{Message: sentence(c), Type: string(c.Op), Text: details(c)},
 		})
 	}
 	for _, u := range in.unobserved() {
-		put(u.Ref, testcase{
+		report.put(u.Ref.String(), testcase{
 			Name: or(label(u.Path), "everything"), File: visible(u.Origin.File), Line: u.Origin.Line,
 			Skipped: &skipped{Message: "not readable: " + visible(u.Why)},
 		})
 	}
 	if report.Tests == 0 {
-		report.Tests = 1
-		report.Suites = []testsuite{{Name: "no differences", Tests: 1, Cases: []testcase{{Class: "no differences", Name: in.verdict()}}}}
+		report.put("no differences", testcase{Name: in.verdict()})
 	}
+	return report.write(w)
+}
+
+// put adds a test to the suite of that name, which is made when its first test comes.
+func (report *testsuites) put(suite string, c testcase) {
+	name := visible(suite)
+	i, ok := report.index[name]
+	if !ok {
+		if report.index == nil {
+			report.index = map[string]int{}
+		}
+		i = len(report.Suites)
+		report.index[name] = i
+		report.Suites = append(report.Suites, testsuite{Name: name})
+	}
+	s := &report.Suites[i]
+	c.Class = s.Name
+	s.Cases = append(s.Cases, c)
+	s.Tests++
+	report.Tests++
+	if c.Failure != nil {
+		s.Failures++
+		report.Failures++
+	}
+	if c.Skipped != nil {
+		s.Skipped++
+		report.Skipped++
+	}
+}
+
+func (report *testsuites) write(w io.Writer) error {
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}

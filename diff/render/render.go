@@ -1,5 +1,6 @@
 // Package render draws the outcome of a comparison: as text for a terminal, Markdown for a pull request, JSON
-// for programs, the diff object of the V3 API, JUnit and SARIF for CI systems.
+// for programs, the diff object of the V3 API, JUnit and SARIF for CI systems. In the same ways, and with GitHub's
+// annotations, it draws the problems of manifests ([Validation]).
 //
 // Everything was computed before; a renderer only draws. It shows every change exactly once or says how many
 // it left out, never shows a secret, and takes no character from a manifest or a platform at its word: each

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"io"
 	"net/url"
+	"strings"
 
 	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/manifest"
@@ -19,6 +20,7 @@ type (
 	}
 	sarifRun struct {
 		Tool       sarifTool      `json:"tool"`
+		ColumnKind string         `json:"columnKind"`
 		Results    []sarifResult  `json:"results"`
 		Properties map[string]any `json:"properties,omitempty"`
 	}
@@ -42,12 +44,12 @@ type (
 		RuleIndex    int               `json:"ruleIndex"`
 		Level        string            `json:"level"`
 		Message      sarifText         `json:"message"`
-		Locations    []sarifLocation   `json:"locations"`
+		Locations    []sarifLocation   `json:"locations,omitempty"`
 		Fingerprints map[string]string `json:"partialFingerprints"`
 	}
 	sarifLocation struct {
 		Physical *sarifPhysical `json:"physicalLocation,omitempty"`
-		Logical  []sarifLogical `json:"logicalLocations"`
+		Logical  []sarifLogical `json:"logicalLocations,omitempty"`
 	}
 	sarifPhysical struct {
 		Artifact sarifArtifact `json:"artifactLocation"`
@@ -78,25 +80,13 @@ var sarifRules = []sarifRule{
 // SARIF writes the changes as results of a static analysis, so that a code host shows each one beside the
 // line of the manifest that it contradicts.
 func SARIF(w io.Writer, in Input) error {
-	run := sarifRun{Results: []sarifResult{}}
-	run.Tool.Driver = sarifDriver{Name: "Fettle", InformationURI: "https://github.com/fettle-gitops/fettle", Rules: sarifRules}
+	run := newSarifRun(sarifRules)
 	if in.Target != "" || in.Revision != "" {
 		run.Properties = map[string]any{"target": in.Target, "revision": in.Revision}
 	}
 	put := func(rule int, level, message string, ref manifest.Ref, path string, at manifest.Origin) {
 		// The fingerprint survives a moved line and a changed value: the finding is the field.
-		sum := sha256.Sum256([]byte(sarifRules[rule].ID + "\x00" + ref.String() + "\x00" + path))
-		location := sarifLocation{Logical: []sarifLogical{{Name: visible(ref.String() + path), Kind: "resource"}}}
-		if at.File != "" {
-			location.Physical = &sarifPhysical{Artifact: sarifArtifact{URI: (&url.URL{Path: at.File}).String(), URIBaseID: "%SRCROOT%"}}
-			if at.Line > 0 {
-				location.Physical.Region = &sarifRegion{at.Line, at.Column}
-			}
-		}
-		run.Results = append(run.Results, sarifResult{
-			RuleID: sarifRules[rule].ID, RuleIndex: rule, Level: level, Message: sarifText{message},
-			Locations: []sarifLocation{location}, Fingerprints: map[string]string{"fettle/v1": hex.EncodeToString(sum[:16])},
-		})
+		run.put(rule, level, message, visible(ref.String()+path), at, ref.String(), path)
 	}
 	for _, c := range in.changes() {
 		rule, level, message := 1, "warning", sentence(c)
@@ -120,7 +110,41 @@ func SARIF(w io.Writer, in Input) error {
 	for _, u := range in.unobserved() {
 		put(3, "note", visible(u.Ref.String())+": "+or(label(u.Path), "it")+" cannot be read: "+visible(u.Why)+".", u.Ref, u.Path, u.Origin)
 	}
+	return run.write(w)
+}
+
+func newSarifRun(rules []sarifRule) *sarifRun {
+	run := &sarifRun{ColumnKind: "unicodeCodePoints", Results: []sarifResult{}}
+	run.Tool.Driver = sarifDriver{Name: "Fettle", InformationURI: "https://github.com/fettle-gitops/fettle", Rules: rules}
+	return run
+}
+
+// put adds a result. What identifies it, next to its rule, from one analysis to the next is hashed.
+func (run *sarifRun) put(rule int, level, message, resource string, at manifest.Origin, identity ...string) {
+	id := run.Tool.Driver.Rules[rule].ID
+	sum := sha256.Sum256([]byte(id + "\x00" + strings.Join(identity, "\x00")))
+	var location sarifLocation
+	if resource != "" {
+		location.Logical = []sarifLogical{{Name: resource, Kind: "resource"}}
+	}
+	if at.File != "" {
+		location.Physical = &sarifPhysical{Artifact: sarifArtifact{URI: (&url.URL{Path: at.File}).String(), URIBaseID: "%SRCROOT%"}}
+		if at.Line > 0 {
+			location.Physical.Region = &sarifRegion{at.Line, at.Column}
+		}
+	}
+	result := sarifResult{
+		RuleID: id, RuleIndex: rule, Level: level, Message: sarifText{message},
+		Fingerprints: map[string]string{"fettle/v1": hex.EncodeToString(sum[:16])},
+	}
+	if location.Physical != nil || location.Logical != nil {
+		result.Locations = []sarifLocation{location}
+	}
+	run.Results = append(run.Results, result)
+}
+
+func (run *sarifRun) write(w io.Writer) error {
 	return writeJSON(w, sarifLog{
-		Schema: "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run},
+		Schema: "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{*run},
 	})
 }

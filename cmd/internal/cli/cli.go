@@ -31,6 +31,8 @@ type Env struct {
 	Getenv   func(string) string
 	Terminal bool // In and Out are a terminal: ask, and use colour
 	Width    int  // of the terminal, in columns; 0 where there is none
+
+	ErrTerminal bool // Err is a terminal
 }
 
 // System is the real world.
@@ -40,6 +42,7 @@ func System() Env {
 	if term.IsTerminal(out) && term.IsTerminal(int(os.Stdin.Fd())) {
 		e.Terminal = true
 	}
+	e.ErrTerminal = term.IsTerminal(int(os.Stderr.Fd()))
 	if width, _, err := term.GetSize(out); err == nil {
 		e.Width = width
 	}
@@ -49,6 +52,11 @@ func System() Env {
 // colour follows https://no-color.org: only on a terminal, and not when NO_COLOR is set to anything.
 func (e Env) colour() bool {
 	return e.Width > 0 && e.Getenv("NO_COLOR") == "" && e.Getenv("TERM") != "dumb"
+}
+
+// colourErr is the same for Err.
+func (e Env) colourErr() bool {
+	return e.ErrTerminal && e.Getenv("NO_COLOR") == "" && e.Getenv("TERM") != "dumb"
 }
 
 // exitCode is an error that has been told already and only sets the exit code.
@@ -80,7 +88,7 @@ Keep a foundation in shape:            fettle agent --config fettle.yml`,
 		&cobra.Group{ID: "try", Title: "Trying it out:"},
 	)
 	root.AddCommand(
-		validateCommand(env), diffCommand(env), applyCommand(env),
+		validateCommand(env), fmtCommand(env), schemaCommand(env), diffCommand(env), applyCommand(env),
 		agentCommand(env), driftCommand(env), runsCommand(env),
 		demoCommand(env), sandboxCommand(env), versionCommand(env),
 	)
@@ -98,7 +106,7 @@ func tell(env Env, err error) int {
 	case errors.As(err, &code):
 		return int(code)
 	case errors.As(err, &problems):
-		printProblems(env.Err, problems)
+		printProblems(env, problems)
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(env.Err, "fettle: stopped")
 	default:

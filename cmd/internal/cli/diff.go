@@ -70,7 +70,7 @@ func oneShot(env Env, where *manifestFlags, on *foundationFlags) (*reconcile.Tar
 // warn shows the warnings of manifests that are otherwise good; with errors, report shows all.
 func warn(env Env, problems manifest.Problems, err error) {
 	if err == nil && len(problems) > 0 {
-		printProblems(env.Err, problems)
+		printProblems(env, problems)
 	}
 }
 

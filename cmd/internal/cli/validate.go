@@ -2,9 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fettle-gitops/fettle/diff/render"
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile"
 )
@@ -17,14 +20,16 @@ func validateCommand(env Env) *cobra.Command {
 		GroupID: "once",
 		Short:   "Check manifests without talking to a foundation",
 		Long: `Check manifests without talking to a foundation: YAML, structure, variables, names, sizes, routes.
-All problems are shown at once, each with file, line and column, what was expected and what to do.
+All problems are shown at once, each with file, line and column, what was expected and what to do; for a code host
+as SARIF, for a CI system as JUnit or as GitHub's annotations.
 
 Exit code 0: valid. 1: at least one error.`,
 		Example: `  fettle validate -f manifest.yml -o acme -s dev --var domain=apps.example.com
-  fettle validate --git https://git.example.com/acme/shop.git --branch main --path manifest.yml`,
+  fettle validate --git https://git.example.com/acme/shop.git --branch main --path manifest.yml
+  fettle validate -f manifest.yml -o acme -s dev --format github`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--format", format, "text", "json"); err != nil {
+			if err := oneOf("--format", format, render.ProblemFormats()...); err != nil {
 				return err
 			}
 			target, err := where.target(env)
@@ -39,12 +44,11 @@ Exit code 0: valid. 1: at least one error.`,
 			if err != nil {
 				return err
 			}
-			if format == "json" {
-				if err := writeJSON(env.Out, map[string]any{"valid": problems.Err() == nil, "problems": nonNil(problems)}); err != nil {
-					return err
-				}
-			} else if len(problems) > 0 {
-				printProblems(env.Err, problems)
+			v := render.Validation{Files: files(set), Problems: problems}
+			if format == "text" {
+				printProblems(env, problems)
+			} else if err := v.Write(env.Out, format, render.Options{}); err != nil {
+				return err
 			}
 			if problems.Err() != nil {
 				return exitCode(ExitError)
@@ -56,13 +60,16 @@ Exit code 0: valid. 1: at least one error.`,
 		},
 	}
 	where.register(cmd)
-	cmd.Flags().StringVar(&format, "format", "text", "text or json")
+	cmd.Flags().StringVar(&format, "format", "text", strings.Join(render.ProblemFormats(), ", "))
 	return cmd
 }
 
-func nonNil(ps manifest.Problems) manifest.Problems {
-	if ps == nil {
-		return manifest.Problems{}
+// files are the files that declare something.
+func files(set manifest.Set) []string {
+	var names []string
+	for _, o := range set.Objects() {
+		names = append(names, o.Origin.File)
 	}
-	return ps
+	slices.Sort(names)
+	return slices.Compact(names)
 }
