@@ -31,7 +31,7 @@ rolling deployments; one that does not become healthy is cancelled and the app i
 
 On a terminal it asks first. Elsewhere it needs --auto-approve.
 
-Exit code 0: all is as declared. 1: error, or at least one app could not be brought there.`,
+Exit code 0: all is as declared. 1: error, or at least one app could not be brought there. 2: the answer was no.`,
 		Example: `  fettle apply -f manifest.yml -o acme -s dev --vars-file vars/dev.yml
   fettle apply --git https://git.example.com/acme/shop.git -o acme -s dev --auto-approve`,
 		Args: cobra.NoArgs,
@@ -47,12 +47,16 @@ Exit code 0: all is as declared. 1: error, or at least one app could not be brou
 			progress := &progress{env: env, quiet: format != "text"}
 			r := &reconcile.Reconciler{Report: progress.event}
 			r.Confirm = func(ctx context.Context, run *reconcile.Run) (bool, error) {
-				if format == "text" {
-					if err := printDiff(env, "text", run); err != nil {
+				ask := env
+				if format != "text" {
+					ask.Out = env.Err // standard output is for machines
+				}
+				if format == "text" || (env.Terminal && !approve) { // nobody is asked about a plan unseen
+					if err := printDiff(ask, "text", run); err != nil {
 						return false, err
 					}
 				}
-				return confirm(ctx, env, approve)
+				return confirm(ctx, ask, approve)
 			}
 			run, err := r.Run(cmd.Context(), target, history.ByHand, nil)
 			warn(env, run.Problems, err)
@@ -125,8 +129,11 @@ func told(env Env, format string, run *reconcile.Run) error {
 			}
 		}
 	}
-	if failed {
+	switch {
+	case failed:
 		return exitCode(ExitError)
+	case run.Declined:
+		return exitCode(ExitDifferent)
 	}
 	return nil
 }

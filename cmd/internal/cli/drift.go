@@ -21,6 +21,8 @@ func driftCommand(env Env) *cobra.Command {
 		Use:     "drift",
 		GroupID: "agent",
 		Short:   "Read the record of what no longer matched Git, since when, and who changed it",
+		Args:    cobra.NoArgs, // a misspelt subcommand is a mistake, not a wish for help
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	store.register(cmd)
 	cmd.AddCommand(driftListCommand(env, &store), driftShowCommand(env, &store), driftReportCommand(env, &store))

@@ -41,7 +41,7 @@ func (f *manifestFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.gitURL, "git", "", "read the manifests from this repository instead (user and password may come from FETTLE_GIT_USERNAME, FETTLE_GIT_PASSWORD)")
 	fl.StringVar(&f.branch, "branch", "", "branch of --git (default: the repository's own default)")
 	fl.StringVar(&f.path, "path", "", "manifest file or folder in --git, from its root")
-	fl.StringVarP(&f.org, "org", "o", "", "organization of manifests that name none (default: the one that `cf target` set)")
+	fl.StringVarP(&f.org, "org", "o", "", "organization of manifests that name none (default: the one that “cf target” set)")
 	fl.StringVarP(&f.space, "space", "s", "", "space of manifests that name none")
 	fl.StringArrayVar(&f.vars, "var", nil, "value of a ((variable)), as name=value; may be repeated and wins over files (a secret: FETTLE_VAR_NAME in the environment)")
 	fl.StringArrayVar(&f.varsFiles, "vars-file", nil, "YAML file with values of ((variables)), also encrypted with SOPS or age; may be repeated, later ones win")
@@ -143,7 +143,7 @@ type foundationFlags struct {
 
 func (f *foundationFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.StringVar(&f.api, "api", "", "API address (default: CF_API, else the session of `cf login`)")
+	fl.StringVar(&f.api, "api", "", "API address (default: CF_API, else the session of “cf login”)")
 	fl.StringVar(&f.username, "username", "", "user (default: CF_USERNAME); the password is taken from CF_PASSWORD")
 	fl.StringVar(&f.clientID, "client-id", "", "UAA client (default: CF_CLIENT_ID); its secret is taken from CF_CLIENT_SECRET")
 	fl.StringVar(&f.caFile, "ca-file", "", "PEM file with further certificate authorities")
