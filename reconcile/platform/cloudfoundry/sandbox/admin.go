@@ -4,13 +4,9 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"html"
-	"io"
 	"net/http"
 	"strings"
 	"time"
-
-	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
 )
 
 // adminPath is where the sandbox itself is looked at and set. It stands apart from the API, wants no token, and what
@@ -115,42 +111,3 @@ func (s *Sandbox) changeRateLimit(w http.ResponseWriter, r *http.Request) {
 	s.limiter.Set(in.RateLimit)
 	s.showRateLimit(w, r)
 }
-
-// welcome says what this is and how to use it.
-func (s *Sandbox) welcome(w http.ResponseWriter, r *http.Request) {
-	url := html.EscapeString(cc.BaseURL(r))
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = io.WriteString(w, strings.ReplaceAll(welcomePage, "URL", url))
-}
-
-const welcomePage = `<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Fettle sandbox</title>
-<style>body{font:16px/1.5 system-ui;max-width:46rem;margin:3rem auto;padding:0 1rem}pre{background:#f3f3f0;padding:.8rem;overflow:auto}</style>
-<h1>This is a sandbox</h1>
-<p>It speaks the Cloud Controller V3 API with an account server (UAA), service brokers and a log cache, all in one process.
-Builds take a moment to stage, instances a moment to run, deployments really roll; no container is started and no request
-to an app is answered.</p>
-<h2>cf</h2>
-<pre>cf api URL
-cf auth admin admin
-cf create-org acme &amp;&amp; cf target -o acme &amp;&amp; cf create-space dev &amp;&amp; cf target -s dev
-cf marketplace</pre>
-<h2>Terraform</h2>
-<pre>provider "cloudfoundry" {
-  api_url  = "URL"
-  user     = "admin"
-  password = "admin"
-}</pre>
-<h2>Fettle</h2>
-<pre>export CF_API=URL CF_USERNAME=admin CF_PASSWORD=admin
-fettle diff -f manifest.yml -o acme -s dev</pre>
-<h2>The sandbox itself</h2>
-<pre>curl URL/sandbox/requests                      # how many requests, by endpoint; DELETE begins anew
-curl URL/sandbox/faults                        # what goes wrong, and how often it has
-curl -X POST -d 'POST /v3/apps/*/actions/start status=503 after times=1' URL/sandbox/faults
-curl -X POST -d 'CRASH web*' URL/sandbox/faults
-curl -X DELETE URL/sandbox/faults
-curl -X PUT -d '{"general": 100, "unauthenticated": 10, "window": "1m"}' URL/sandbox/rate-limit</pre>
-<p>Apps also fail on demand: FAULT_CRASH, FAULT_STUCK, FAULT_FLAP, FAULT_STAGE_FAIL or FAULT_TASK_FAIL in the environment, a
-command, an image, or as the name of a file.</p>
-`

@@ -50,8 +50,12 @@ func (s *Sandbox) buildEdge(o Options) {
 	s.counter = &edge.Counter{Next: s.faults, Endpoint: s.endpoint}
 }
 
-// route sends a request to the account server or to the controller.
+// route sends a request to the account server or to the controller, and shows people the page.
 func (s *Sandbox) route(w http.ResponseWriter, r *http.Request) {
+	if wantsPage(r) {
+		s.welcome(w, r)
+		return
+	}
 	if r.URL.Path == uaaPath || strings.HasPrefix(r.URL.Path, uaaPath+"/") {
 		s.mux.ServeHTTP(w, r)
 		return
