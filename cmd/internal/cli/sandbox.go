@@ -19,6 +19,7 @@ func sandboxCommand(env Env) *cobra.Command {
 	var listen string
 	var speed float64
 	var users, clients []string
+	var logRequests bool
 	cmd := &cobra.Command{
 		Use:     "sandbox",
 		GroupID: "try",
@@ -62,13 +63,18 @@ file of that name; FAULT_STUCK never gets beyond starting, FAULT_STAGE_FAIL cann
 			}
 			url := "http://" + l.Addr().String()
 			greet(env, url, opts)
-			return serve(cmd.Context(), l, sandbox.New(opts))
+			var h http.Handler = sandbox.New(opts)
+			if logRequests {
+				h = &requestLog{next: h, out: env.Err}
+			}
+			return serve(cmd.Context(), l, h)
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8181", "address to listen on")
 	cmd.Flags().Float64Var(&speed, "speed", 1, "how many times faster than usual builds, starts and rollouts go")
 	cmd.Flags().StringArrayVar(&users, "user", nil, "name:password of a user, instead of admin/admin (administrator) and dev/dev (no roles); the one called admin, or else the first, is the administrator; may be repeated")
 	cmd.Flags().StringArrayVar(&clients, "client", nil, "name:secret of a UAA client, an administrator that logs in with client credentials; may be repeated")
+	cmd.Flags().BoolVar(&logRequests, "log-requests", false, "write a line to standard error for each request")
 	return cmd
 }
 
@@ -98,9 +104,9 @@ or as a client:
   export CF_API=%s CF_CLIENT_ID=%s CF_CLIENT_SECRET=%s
 `, url, opts.Clients[0].Name, opts.Clients[0].Secret)
 	}
-	fmt.Fprint(env.Out, `
-Apps get the domain apps.sandbox.test. Ctrl-C ends it, and everything in it is gone.
-`)
+	fmt.Fprintf(env.Out, `
+Apps get the domain apps.sandbox.test. Open %s in a browser to read more. Ctrl-C ends it, and everything in it is gone.
+`, url)
 }
 
 // serve answers on l until ctx ends, then lets requests finish for a moment.
