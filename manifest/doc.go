@@ -25,14 +25,17 @@
 //	parse     YAML 1.1 as the controller reads it; duplicate keys, anchors, merge keys, limits     yaml.go, scalar.go
 //	interpolate ((variables)) out of --var and vars files; what came out of a secret one is marked interpolate.go
 //	validate  the shape, against the schema in package schemas                                     schema.go
-//	read      the meaning: what no schema can say, and the canonical form                          v1*.go
+//	read      the meaning: what no schema can say, and the canonical form                          v1*.go, v2*.go
 //
 // A stage reads what has the right shape and passes over the rest, because the stage before has said what is wrong
 // with it. What the controller would answer with 400, 422 or 500 is found here, with file, line and
 // column; testdata/controller.golden shows both side by side. Fettle refuses more than the controller where a
 // mistake would have no effect: unknown keys, keys of old cf versions, a map as an environment variable.
 //
-// [MarshalV1] goes the other way. Reading what it wrote gives the same objects.
+// Version 1 is the manifest of cf push, version 2 that of the community's RFC 0034. One model stands behind both; v2.go
+// says how they differ.
+//
+// [MarshalV1] and [MarshalV2] go the other way. Reading what they wrote gives the same objects.
 //
 // # What this package does not do
 //

@@ -7,7 +7,9 @@ package manifest
 //
 //	lifecycle               {type: "buildpack"|"docker"|"cnb", buildpacks: [name or URL, …], stack: string}
 //	package                 {type: "bits", digest: string} | {type: "docker", image: string, username: string}
-//	                        digest identifies the files that would be uploaded (driver's Prepare fills it in)
+//	                        digest identifies the files that would be uploaded (driver's Prepare fills it in).
+//	                        v2 adds to both metadata, and to bits from elsewhere url: string, checksum: "sha256:…"
+//	droplet                 v2: {url: string, checksum: "sha256:…"}, or {} with the input droplet_path
 //	environment_variables   {NAME: string}
 //	features                {"ssh"|"revisions"|…: bool}
 //	metadata                {labels: {key: string}, annotations: {key: string}}; a value is nil (present) where
@@ -15,7 +17,8 @@ package manifest
 //	processes               {TYPE: {command: string, user: string, instances: int, memory_in_mb: int, disk_in_mb: int,
 //	                          log_rate_limit_in_bytes_per_second: int (-1 is unlimited),
 //	                          health_check:           {type: "port"|"http"|"process", timeout: int, invocation_timeout: int, interval: int, http_endpoint: string},
-//	                          readiness_health_check: {type, invocation_timeout: int, interval: int, http_endpoint: string}}}
+//	                          readiness_health_check: {type, invocation_timeout: int, interval: int, http_endpoint: string},
+//	                          metadata: {labels, annotations} (v2)}}
 //	                        command is nil (present) where Git asks for the detected one; buildpacks is [] where
 //	                        Git asks to have one detected
 //	sidecars                {NAME: {command: string, process_types: [sorted], memory_in_mb: int}}
@@ -27,24 +30,57 @@ package manifest
 //
 // Inputs of KindApp: "path" (string, relative to the snapshot's root: folder or archive), "docker_password",
 // "cnb_credentials" (map, secret), "random_route" and "default_route" (bool, true), "strategy" (as the v1
-// manifests and targets say it).
+// manifests and targets say it). Of v2: "buildpack_fallbacks" ({NAME: URL}: the URL where the foundation has no
+// buildpack NAME), "droplet_path" (string, as path), "package_credentials" and "droplet_credentials" ({username,
+// password}, secret).
 //
-// KindRoute (declared by an app's `routes`, one object per URL however many apps share it)
+// KindRoute (v1: declared by an app's `routes`, one object per URL however many apps share it; v2: by `routes`)
 //
 //	options                 {loadbalancing: string, hash_header: string, hash_balance: string}
 //	destinations            {"APP/PROCESS_TYPE": {port: int, protocol: "http1"|"http2"|"tcp"}}
+//	metadata                {labels, annotations}
 //
 // The Ref's URL is in lower case (RouteRef), because the platform compares host and path without regard to case.
-// Inputs of KindRoute: "url" (string, without scheme) where Git writes it in another case: to create it so.
+// Inputs of KindRoute: "url" (string, without scheme) where Git writes it in another case: to create it so; "shared"
+// (bool, true) where the route belongs to another space, which shares it: to be mapped, never created.
 //
 // KindServiceBinding
 //
 //	app, service_instance   string
 //	name                    string, the optional binding name
+//	metadata                {labels, annotations}
 //
-// Inputs of KindServiceBinding: "parameters" (map), which the API never returns.
+// KindServiceKey (a service_credential_binding of type key)
 //
-// KindOrg, KindSpace, KindServiceInstance: so far only referred to (Requires), never declared.
+//	service_instance, name  string
+//	metadata                {labels, annotations}
+//
+// KindServiceRouteBinding
+//
+//	service_instance, route string; route is a URL as in the Ref of a route
+//	metadata                {labels, annotations}
+//
+// Inputs of all three: "parameters" (map), which the API never returns.
+//
+// KindServiceInstance (declared by v2; a binding may also require one that is declared nowhere and only exists)
+//
+//	type                    "managed"|"user-provided"
+//	service_offering, service_plan  string (managed)
+//	tags                    [sorted]
+//	credentials             {…}, secret as a whole, whole numbers only (user-provided)
+//	syslog_drain_url, route_service_url  string (user-provided)
+//	share_to                {"ORG/SPACE": {}}
+//	metadata                {labels, annotations}
+//
+// Inputs of KindServiceInstance: "parameters" (map). An instance with `shared: true` is no object: it lives elsewhere.
+//
+// KindOrg, KindSpace: so far only referred to (Requires), never declared.
+//
+// # Ownership
+//
+// v1 is three-way. v2 is exact for what is present: environment variables, labels, annotations, sidecars, destinations,
+// credentials, share_to. Three-way for what is absent as a whole, and for processes, which the API cannot delete.
+// Ownership at "" speaks of the resource itself: Exact where meta.prune names its kind (see also Set.Prunes).
 
 // MetadataPrefix begins the annotations and labels that Fettle itself keeps on resources; they are no
 // part of any Spec. The prefix is a DNS name, as the V3 metadata rules ask.

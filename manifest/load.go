@@ -40,6 +40,9 @@ func Load(files fs.FS, path string, opts Options) (Set, Problems) {
 	for _, name := range names {
 		l.file(name)
 	}
+	for _, check := range l.checks {
+		check()
+	}
 	if l.problems.Err() == nil && len(names) > 0 {
 		l.problems = append(l.problems, l.vars.unused()...)
 	}
@@ -69,6 +72,8 @@ type loader struct {
 	order       []*Object
 	routeSpaces map[string]*Object // by the name of the route
 	sources     map[string][]byte
+	prunes      []Prune
+	checks      []func() // what can only be checked when every document was read
 	problems    Problems
 }
 
@@ -197,20 +202,19 @@ func (l *loader) file(name string) {
 
 // document reads one document of a manifest, whatever its version.
 func (l *loader) document(file string, doc *yaml.Node, in *interpolation) {
-	d := &document{loader: l, file: file, root: doc, secret: in.secret, open: in.open}
+	d := &document{loader: l, file: file, root: doc, secret: in.secret, open: in.open, standsFor: map[*yaml.Node]*yaml.Node{}}
 	if doc.Kind != yaml.MappingNode {
 		d.bad(doc, "manifest-shape", `expected "applications:" with a list of apps, got `+kindOf(doc), "")
 		return
 	}
-	if version := childOf(doc, "version"); version != nil && version.Value != "1" && !in.open[version] {
-		hint := "expected version: 1, or no version at all"
-		if version.Value == "2" {
-			hint = "manifests of version 2 are not supported yet; write version: 1"
-		}
-		d.bad(version, "version", "unsupported manifest version "+shorten(version.Value), hint)
-		return
+	switch version := childOf(doc, "version"); {
+	case version == nil, version.Value == "1", in.open[version]:
+		d.v1()
+	case version.Value == "2":
+		d.v2()
+	default:
+		d.bad(version, "version", "unsupported manifest version "+shorten(version.Value), "expected version: 2, version: 1, or no version at all, which means 1")
 	}
-	d.v1()
 }
 
 // document is one manifest document while it is read.
@@ -221,6 +225,7 @@ type document struct {
 	secret     map[*yaml.Node]bool
 	open       map[*yaml.Node]bool // values that are not known, because a variable is missing
 	pointers   map[*yaml.Node]string
+	standsFor  map[*yaml.Node]*yaml.Node // a node that was made → the one in the document
 	org, space string
 }
 
@@ -250,6 +255,9 @@ func (d *document) pointer(n *yaml.Node) string {
 	if d.pointers == nil {
 		d.pointers = map[*yaml.Node]string{}
 		d.index(d.root, "")
+	}
+	if original := d.standsFor[n]; original != nil {
+		n = original
 	}
 	return d.pointers[n]
 }
@@ -353,7 +361,13 @@ func (l *loader) selectApps() Set {
 	var set Set
 	if len(l.opts.Apps) == 0 {
 		for _, o := range l.order {
+			if slices.ContainsFunc(l.prunes, func(p Prune) bool { return p.Space == o.Ref.Space() && p.Kind == o.Ref.Kind }) {
+				o.Ownership[""] = Exact
+			}
 			set.Put(o)
+		}
+		for _, p := range l.prunes {
+			set.MarkPrune(p)
 		}
 		return set
 	}
@@ -385,7 +399,7 @@ func (l *loader) selectApps() Set {
 			}
 		case KindRoute:
 			o.Requires = slices.DeleteFunc(o.Requires, func(r Ref) bool { return r.Kind == KindApp && !wanted[r.Name()] })
-			destinations := o.Spec["destinations"].(map[string]any)
+			destinations, _ := o.Spec["destinations"].(map[string]any)
 			for key := range destinations {
 				if !wanted[key[:strings.LastIndexByte(key, '/')]] {
 					delete(destinations, key)
@@ -398,6 +412,12 @@ func (l *loader) selectApps() Set {
 				}
 				set.Put(o)
 			}
+		}
+	}
+	for _, o := range l.order { // and what they are bound to
+		needed := func(other *Object) bool { return slices.Contains(other.Requires, o.Ref) }
+		if o.Ref.Kind == KindServiceInstance && slices.ContainsFunc(set.Of(KindServiceBinding), needed) {
+			set.Put(o)
 		}
 	}
 	return set

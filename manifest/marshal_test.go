@@ -288,7 +288,7 @@ func FuzzCanonical(f *testing.F) {
 	f.Add([]byte("x: &a {memory: 1G}\napplications:\n- <<: *a\n  name: a\n  disk-quota: 1g\n  sidecars: [{name: s, command: c, process_types: [web, web], memory: 5}]\n"))
 	f.Add([]byte("org: o\nspace: s\napplications: [{name: a, cnb-credentials: {h: {token: x}}, lifecycle: cnb, services: [{name: x, parameters: {a: 1.5}}]}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) > 1<<14 {
+		if len(data) > 1<<14 || strings.Contains(string(data), "version") { // version 2 has a fuzz test of its own
 			return
 		}
 		set, problems := Load(fstest.MapFS{"manifest.yml": {Data: data}}, "manifest.yml", Options{Org: "acme", Space: "dev", Vars: map[string]any{"x": "y"}})

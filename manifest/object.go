@@ -3,6 +3,7 @@ package manifest
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -18,6 +19,9 @@ const (
 	KindRoute           Kind = "route"            // Path: ORG/SPACE/HOST.DOMAIN[:PORT][/PATH]
 	KindServiceInstance Kind = "service_instance" // Path: ORG/SPACE/NAME
 	KindServiceBinding  Kind = "service_binding"  // Path: ORG/SPACE/APP/SERVICE_INSTANCE
+
+	KindServiceKey          Kind = "service_key"           // Path: ORG/SPACE/SERVICE_INSTANCE/KEY
+	KindServiceRouteBinding Kind = "service_route_binding" // Path: ORG/SPACE/SERVICE_INSTANCE/HOST.DOMAIN[/PATH]
 )
 
 // Ref names one resource on one foundation. It is comparable and is used as a map key.
@@ -61,7 +65,7 @@ func (r Ref) Compare(o Ref) int {
 }
 
 func kindRank(k Kind) int {
-	order := []Kind{KindOrg, KindSpace, KindServiceInstance, KindApp, KindRoute, KindServiceBinding}
+	order := []Kind{KindOrg, KindSpace, KindServiceInstance, KindApp, KindRoute, KindServiceBinding, KindServiceKey, KindServiceRouteBinding}
 	if i := slices.Index(order, k); i >= 0 {
 		return i
 	}
@@ -155,7 +159,32 @@ func (o *Object) IsSecret(pointer string) bool {
 
 // Set is a collection of Objects with one Object per Ref. The zero Set is empty and ready to use.
 type Set struct {
-	byRef map[Ref]*Object
+	byRef  map[Ref]*Object
+	prunes map[Prune]bool
+}
+
+// Prune says that resources of a kind shall be deleted from a space when Git does not declare them (meta.prune of a v2
+// manifest). It is a mark on the Set and not an Ownership alone, because it may speak of a kind of which Git declares
+// nothing. A driver that cannot prune a kind says so in its plan.
+type Prune struct {
+	Space  string // "ORG/SPACE"
+	Kind   Kind
+	Origin Origin
+}
+
+// MarkPrune adds a mark. NewSet makes a Set without marks.
+func (s *Set) MarkPrune(p Prune) {
+	if s.prunes == nil {
+		s.prunes = map[Prune]bool{}
+	}
+	s.prunes[p] = true
+}
+
+// Prunes lists the marks, in order.
+func (s Set) Prunes() []Prune {
+	return slices.SortedFunc(maps.Keys(s.prunes), func(a, b Prune) int {
+		return cmp.Or(cmp.Compare(a.Space, b.Space), cmp.Compare(kindRank(a.Kind), kindRank(b.Kind)), cmp.Compare(a.Origin.String(), b.Origin.String()))
+	})
 }
 
 // NewSet makes a Set of the objects; a later object replaces an earlier one with the same Ref.

@@ -25,7 +25,7 @@ func (d *document) v1() {
 		d.bad(d.root, "schema", err.Error(), "")
 		return
 	}
-	d.dropDefinitions()
+	d.dropDefinitions("version", "applications", "org", "space")
 	check := schemaCheck{file: d.file, secret: d.secret, skip: d.open}
 	problems := check.validate(d.root, schema)
 	apps := childOf(d.root, "applications")
@@ -46,12 +46,11 @@ func (d *document) v1() {
 
 // dropDefinitions takes away top-level keys that only hold what aliases refer to, as many manifests have
 // them above their applications. The controller ignores such keys.
-func (d *document) dropDefinitions() {
+func (d *document) dropDefinitions(known ...string) {
 	var content []*yaml.Node
-	known := map[string]bool{"version": true, "applications": true, "org": true, "space": true}
 	for i := 0; i+1 < len(d.root.Content); i += 2 {
 		key, value := d.root.Content[i], d.root.Content[i+1]
-		if known[key.Value] || !anchored(value, map[*yaml.Node]bool{}) {
+		if slices.Contains(known, key.Value) || !anchored(value, map[*yaml.Node]bool{}) {
 			content = append(content, key, value)
 		}
 	}
@@ -108,6 +107,8 @@ func (d *document) inContext(p Problem, apps *yaml.Node) Problem {
 		switch key := keys[0]; {
 		case key == "inherit":
 			p.Rule, p.Message, p.Hint = "former-key", "inherit is no longer read", "write one manifest, or pass what differs as ((variables))"
+		case slices.Contains([]string{"apps", "meta", "service_instances", "service_bindings"}, key), key == "routes" && apps == nil:
+			p.Hint = "this is a key of version 2: write version: 2 at the top"
 		case appKeys()[key] || formerAppKeys[key] != "":
 			p.Rule, p.Message = "former-key", fmt.Sprintf("%s beside applications: is no longer read", key)
 			p.Hint = fmt.Sprintf("write it in each app, or share it: x-common: &common with %s: in it, and <<: *common in each app", key)
@@ -183,7 +184,9 @@ type v1App struct {
 }
 
 // fields are the keys of an app or a process, with - and _ taken for the same, as the controller does.
-type fields map[string]struct{ key, value *yaml.Node }
+type fields map[string]field
+
+type field struct{ key, value *yaml.Node }
 
 func (d *document) fields(n *yaml.Node) fields {
 	all := make(fields, len(n.Content)/2)
@@ -194,17 +197,45 @@ func (d *document) fields(n *yaml.Node) fields {
 			d.bad(key, "duplicate-key", fmt.Sprintf("%s and %s are the same setting", first.key.Value, key.Value), fmt.Sprintf("it is first written in line %d; remove one", first.key.Line))
 			continue
 		}
-		all[name] = struct{ key, value *yaml.Node }{key, value}
+		all[name] = field{key, value}
 	}
 	return all
 }
 
 func (f fields) get(name string) *yaml.Node { return f[name].value }
 
+// written is the key of name as it stands in the manifest.
+func (f fields) written(name string) string {
+	if key := f[name].key; key != nil {
+		return key.Value
+	}
+	return name
+}
+
 var appNameForm = regexp.MustCompile(`^[[:graph:]\p{L}\p{M}\p{N}\p{P}\p{S} ]+$`)
 
 func (d *document) app(n *yaml.Node) {
-	a := &v1App{document: d, node: n, fields: d.fields(n)}
+	d.declareApp(n, d.fields(n), map[string]Ownership{
+		"/environment_variables": ThreeWay, "/metadata/labels": ThreeWay, "/metadata/annotations": ThreeWay,
+		"/processes": ThreeWay, "/sidecars": ThreeWay,
+	}, func(a *v1App) {
+		a.put("STARTED", n, "state")
+		a.put("complete", n, "rollout")
+		a.lifecycle()
+		a.environment()
+		a.features()
+		a.metadata(a.object, a.fields.get("metadata"))
+		a.processes()
+		a.sidecars()
+		d.declare(a.object)
+		a.routes()
+		a.services()
+	})
+}
+
+// declareApp makes the object of the app at n, whose settings f names as a v1 manifest does, and lets read fill it.
+func (d *document) declareApp(n *yaml.Node, f fields, ownership map[string]Ownership, read func(a *v1App)) {
+	a := &v1App{document: d, node: n, fields: f}
 	name := a.fields.get("name")
 	if name == nil || !d.isText(name) || name.Value == "" {
 		return // the schema said so
@@ -224,11 +255,8 @@ func (d *document) app(n *yaml.Node) {
 	a.object = &Object{
 		Ref: ref, Spec: map[string]any{}, Inputs: map[string]any{}, Origin: d.at(n),
 		Fields: map[string]Origin{}, Secrets: map[string]bool{},
-		Requires: []Ref{{Kind: KindSpace, Path: d.org + "/" + d.space}},
-		Ownership: map[string]Ownership{
-			"/environment_variables": ThreeWay, "/metadata/labels": ThreeWay, "/metadata/annotations": ThreeWay,
-			"/processes": ThreeWay, "/sidecars": ThreeWay,
-		},
+		Requires:  []Ref{{Kind: KindSpace, Path: d.org + "/" + d.space}},
+		Ownership: ownership,
 	}
 	folded := Ref{Kind: KindApp, Path: strings.ToLower(ref.Path)}
 	if first := d.apps[folded]; first != nil {
@@ -240,24 +268,17 @@ func (d *document) app(n *yaml.Node) {
 		return
 	}
 	d.apps[folded] = a.object
+	d.about(ref, "app "+shorten(a.name), func() { read(a) })
+}
+
+// about lets read find problems, which then begin with what they are about.
+func (d *document) about(ref Ref, what string, read func()) {
 	before := len(d.problems)
-
-	a.put("STARTED", n, "state")
-	a.put("complete", n, "rollout")
-	a.lifecycle()
-	a.environment()
-	a.features()
-	a.metadata()
-	a.processes()
-	a.sidecars()
-	d.declare(a.object)
-	a.routes()
-	a.services()
-
+	read()
 	for i := range d.problems[before:] {
 		if p := &d.problems[before+i]; p.Ref == nil {
 			p.Ref = &ref
-			p.Message = fmt.Sprintf("app %s: %s", shorten(a.name), p.Message)
+			p.Message = what + ": " + p.Message
 		}
 	}
 }
@@ -296,8 +317,12 @@ func (d *document) isSecret(n *yaml.Node) bool {
 
 // collection makes the map at keys, which may stay empty, with its position.
 func (a *v1App) collection(at *yaml.Node, keys ...string) {
-	if _, there := Lookup(a.object.Spec, Pointer(keys...)); !there {
-		a.put(map[string]any{}, at, keys...)
+	a.document.collection(a.object, at, keys...)
+}
+
+func (d *document) collection(o *Object, at *yaml.Node, keys ...string) {
+	if _, there := Lookup(o.Spec, Pointer(keys...)); !there {
+		d.put(o, map[string]any{}, at, keys...)
 	}
 }
 
@@ -441,15 +466,23 @@ func (a *v1App) bits() {
 	if !ok || p == "" {
 		return
 	}
+	if local, ok := a.localFile(n, p); ok {
+		a.object.Inputs["path"] = local
+	}
+}
+
+// localFile is the path from the root of a file that the manifest names, relative to itself.
+func (a *v1App) localFile(n *yaml.Node, p string) (string, bool) {
+	folder := path.Dir(a.file)
 	p = strings.ReplaceAll(p, `\`, "/")
 	if path.IsAbs(p) || len(p) > 1 && p[1] == ':' {
 		a.bad(n, "path-outside", fmt.Sprintf("the path %q is absolute; expected one inside of the repository", shorten(p)), "write it relative to this manifest")
-		return
+		return "", false
 	}
 	joined := path.Join(folder, p)
 	if !fs.ValidPath(joined) {
 		a.bad(n, "path-outside", fmt.Sprintf("the path %q leads out of the repository", shorten(p)), "only files of the same repository can be pushed")
-		return
+		return "", false
 	}
 	if _, err := fs.Stat(a.files, joined); err != nil {
 		// Only a warning: it may be built before it is pushed. Without it, applying fails before any request.
@@ -459,7 +492,7 @@ func (a *v1App) bits() {
 		}
 		a.warn(n, "path-missing", fmt.Sprintf("there is no file or folder %s", joined), hint)
 	}
-	a.object.Inputs["path"] = joined
+	return joined, true
 }
 
 func (a *v1App) features() {

@@ -31,22 +31,7 @@ const (
 func (a *v1App) processes() {
 	entries := map[string]*yaml.Node{}
 	if list := a.fields.get("processes"); list != nil && list.Kind == yaml.SequenceNode {
-		a.collection(list, "processes")
-		for _, entry := range list.Content {
-			if entry.Kind != yaml.MappingNode {
-				continue
-			}
-			name, ok := a.text(childOf(entry, "type"))
-			if !ok || strings.TrimSpace(name) == "" {
-				continue
-			}
-			if first := entries[name]; first != nil {
-				a.bad(childOf(entry, "type"), "duplicate-process", fmt.Sprintf("the process %s is declared twice", shorten(name)), fmt.Sprintf("it is first declared in line %d", first.Line))
-				continue
-			}
-			entries[name] = entry
-			a.process(name, entry, a.document.fields(entry))
-		}
+		entries = a.entries(list, func(name string, entry *yaml.Node) { a.process(name, entry, a.document.fields(entry)) })
 	}
 	var given []string
 	for _, key := range processKeys {
@@ -72,6 +57,28 @@ func (a *v1App) processes() {
 			fmt.Sprintf("%s %s no effect, because the entry for web under processes hides all process settings of the app", strings.Join(given, ", "), plural(len(given), "has", "have")),
 			fmt.Sprintf("move %s into that entry (line %d)", plural(len(given), "it", "them"), entries[web].Line))
 	}
+}
+
+// entries goes through a list of processes and returns them by their types.
+func (a *v1App) entries(list *yaml.Node, read func(name string, entry *yaml.Node)) map[string]*yaml.Node {
+	entries := map[string]*yaml.Node{}
+	a.collection(list, "processes")
+	for _, entry := range list.Content {
+		if entry.Kind != yaml.MappingNode {
+			continue
+		}
+		name, ok := a.text(childOf(entry, "type"))
+		if !ok || strings.TrimSpace(name) == "" {
+			continue
+		}
+		if first := entries[name]; first != nil {
+			a.bad(childOf(entry, "type"), "duplicate-process", fmt.Sprintf("the process %s is declared twice", shorten(name)), fmt.Sprintf("it is first declared in line %d", first.Line))
+			continue
+		}
+		entries[name] = entry
+		read(name, entry)
+	}
+	return entries
 }
 
 func plural(n int, one, many string) string {
@@ -107,7 +114,7 @@ func (a *v1App) process(name string, at *yaml.Node, f fields) {
 	if mb, ok := a.megabytes("memory", f.get("memory")); ok {
 		put(mb, f.get("memory"), "memory_in_mb")
 	}
-	if mb, ok := a.megabytes("disk_quota", f.get("disk_quota")); ok {
+	if mb, ok := a.megabytes(f.written("disk_quota"), f.get("disk_quota")); ok {
 		put(mb, f.get("disk_quota"), "disk_in_mb")
 		if mb > usualDisk {
 			a.warn(f.get("disk_quota"), "unusual-limit", fmt.Sprintf("process %s: a disk of %d MB; most foundations allow at most %d", name, mb, usualDisk), "")
@@ -177,8 +184,7 @@ func (a *v1App) healthCheck(name string, f fields, prefix string, put func(any, 
 		put(text, endpoint, prefix, "http_endpoint")
 	}
 	if endpoint != nil && hasKind && kind != "http" {
-		dashed := strings.ReplaceAll(prefix, "_", "-")
-		a.bad(endpoint, "health-check", fmt.Sprintf("process %s: a %s-http-endpoint needs %s-type: http, got %s", name, dashed, dashed, a.quote(f.get(prefix+"_type"))), "")
+		a.bad(endpoint, "health-check", fmt.Sprintf("process %s: %s needs %s: http, got %s", name, f.written(prefix+"_http_endpoint"), f.written(prefix+"_type"), a.quote(f.get(prefix+"_type"))), "")
 	}
 }
 

@@ -80,17 +80,13 @@ func (a *v1App) route(n *yaml.Node) {
 	destination := a.name + "/" + web
 	o := a.objects[ref]
 	if o == nil {
-		o = &Object{
-			Ref: ref, Spec: map[string]any{}, Inputs: map[string]any{}, Origin: a.at(n),
-			Fields: map[string]Origin{}, Secrets: map[string]bool{},
-			Requires:  []Ref{{Kind: KindSpace, Path: ref.Space()}},
-			Ownership: map[string]Ownership{"": ThreeWay, "/destinations": ThreeWay},
-		}
-		if written := url.String(); written != url.Name() {
-			o.Inputs["url"] = written
-		}
+		o = a.newRoute(ref, url, n)
+		o.Ownership = map[string]Ownership{"": ThreeWay, "/destinations": ThreeWay}
 		a.declare(o)
 		a.elsewhere(at, ref)
+	} else if o.Ownership["/destinations"] == Exact {
+		a.bad(at, "duplicate-route", fmt.Sprintf("the route %s is declared at %s by a manifest of version 2, which names all of its destinations", url, o.Origin), "name this app there")
+		return
 	} else if first, twice := o.Fields[Pointer("destinations", destination)]; twice {
 		a.bad(at, "duplicate-route", fmt.Sprintf("the route %s is declared twice for the app", url), fmt.Sprintf("it is first declared at %s", first))
 		return
@@ -103,45 +99,62 @@ func (a *v1App) route(n *yaml.Node) {
 	a.routeOptions(o, url, childOf(n, "options"))
 }
 
-// elsewhere warns of a route that a manifest of another space declares as well: a route lives in one space.
-func (a *v1App) elsewhere(at *yaml.Node, ref Ref) {
-	if a.routeSpaces == nil {
-		a.routeSpaces = map[string]*Object{}
+func (d *document) newRoute(ref Ref, url RouteURL, n *yaml.Node) *Object {
+	o := d.newObject(ref, n)
+	if written := url.String(); written != url.Name() {
+		o.Inputs["url"] = written
 	}
-	if first := a.routeSpaces[ref.Name()]; first != nil {
-		a.warn(at, "route-elsewhere", fmt.Sprintf("the route %s is also declared in %s, at %s; a route lives in one space, unless it is shared", ref.Name(), first.Ref.Space(), first.Origin), "")
-		return
-	}
-	a.routeSpaces[ref.Name()] = a.objects[ref]
+	return o
 }
 
-func (a *v1App) routeOptions(o *Object, url RouteURL, n *yaml.Node) {
+// newObject makes an empty object that lives in a space.
+func (d *document) newObject(ref Ref, n *yaml.Node) *Object {
+	return &Object{
+		Ref: ref, Spec: map[string]any{}, Inputs: map[string]any{}, Origin: d.at(n),
+		Fields: map[string]Origin{}, Secrets: map[string]bool{},
+		Requires: []Ref{{Kind: KindSpace, Path: ref.Space()}}, Ownership: map[string]Ownership{},
+	}
+}
+
+// elsewhere warns of a route that a manifest of another space declares as well: a route lives in one space.
+func (d *document) elsewhere(at *yaml.Node, ref Ref) {
+	if d.routeSpaces == nil {
+		d.routeSpaces = map[string]*Object{}
+	}
+	if first := d.routeSpaces[ref.Name()]; first != nil {
+		d.warn(at, "route-elsewhere", fmt.Sprintf("the route %s is also declared in %s, at %s; a route lives in one space, unless it is shared", ref.Name(), first.Ref.Space(), first.Origin), "")
+		return
+	}
+	d.routeSpaces[ref.Name()] = d.objects[ref]
+}
+
+func (d *document) routeOptions(o *Object, url RouteURL, n *yaml.Node) {
 	if n == nil || n.Kind != yaml.MappingNode || len(n.Content) == 0 {
 		return
 	}
 	given := map[string]any{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		// hash_balance may be written as a number; the API shows it as a text.
-		if text, ok := a.asText(n.Content[i+1]); ok && n.Content[i+1].Tag != tagNull {
+		if text, ok := d.asText(n.Content[i+1]); ok && n.Content[i+1].Tag != tagNull {
 			given[n.Content[i].Value] = text
 		}
 	}
 	if balancing := given["loadbalancing"]; balancing != nil && balancing != "hash" {
 		for _, key := range []string{"hash_header", "hash_balance"} {
 			if given[key] != nil {
-				a.bad(childOf(n, key), "route-options", fmt.Sprintf("the route %s: %s needs loadbalancing: hash", url, key), "")
+				d.bad(childOf(n, key), "route-options", fmt.Sprintf("the route %s: %s needs loadbalancing: hash", url, key), "")
 			}
 		}
 	}
 	if before, ok := o.Spec["options"].(map[string]any); ok {
 		if !reflect.DeepEqual(before, given) {
-			a.bad(n, "route-options", fmt.Sprintf("the route %s has other options at %s; options belong to the route and are the same for every app", url, o.Fields["/options"]), "write them once")
+			d.bad(n, "route-options", fmt.Sprintf("the route %s has other options at %s; options belong to the route and are the same for every app", url, o.Fields["/options"]), "write them once")
 		}
 		return
 	}
-	a.document.put(o, map[string]any{}, n, "options")
+	d.put(o, map[string]any{}, n, "options")
 	for key, value := range given {
-		a.document.put(o, value, childOf(n, key), "options", key)
+		d.put(o, value, childOf(n, key), "options", key)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -71,53 +72,53 @@ const (
 	maxAnnotation  = 5000
 )
 
-// metadata reads labels and annotations. null is kept: it removes what is there.
-func (a *v1App) metadata() {
-	n := a.fields.get("metadata")
+// metadata reads labels and annotations of o, or of the part of it at keys. null is kept: it removes what is there.
+func (d *document) metadata(o *Object, n *yaml.Node, keys ...string) {
 	if n == nil || n.Kind != yaml.MappingNode {
 		return
 	}
-	a.metadataMap(childOf(n, "labels"), "labels", maxLabels)
-	a.metadataMap(childOf(n, "annotations"), "annotations", maxAnnotations)
+	d.metadataMap(o, childOf(n, "labels"), "labels", maxLabels, keys)
+	d.metadataMap(o, childOf(n, "annotations"), "annotations", maxAnnotations, keys)
 }
 
-func (a *v1App) metadataMap(n *yaml.Node, what string, limit int) {
+func (d *document) metadataMap(o *Object, n *yaml.Node, what string, limit int, keys []string) {
 	if n == nil || n.Kind != yaml.MappingNode {
 		return
 	}
-	a.collection(n, "metadata", what)
+	at := append(slices.Clone(keys), "metadata", what)
+	d.collection(o, n, at...)
 	set := 0
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		if a.open[key] {
+		if d.open[key] {
 			continue
 		}
 		if words := checkMetadataKey(key.Value); words != "" && (what == "labels" || value.Tag != tagNull) {
-			a.bad(key, "metadata-key", fmt.Sprintf("the %s key %q %s", strings.TrimSuffix(what, "s"), shorten(key.Value), words), "")
+			d.bad(key, "metadata-key", fmt.Sprintf("the %s key %q %s", strings.TrimSuffix(what, "s"), shorten(key.Value), words), "")
 			continue
 		}
-		text, ok := a.asText(value)
+		text, ok := d.asText(value)
 		if !ok {
 			continue
 		}
 		if value.Tag == tagNull {
-			a.put(nil, value, "metadata", what, key.Value)
+			d.put(o, nil, value, append(at, key.Value)...)
 			continue
 		}
 		set++
 		if what == "labels" {
 			if words := checkLabelValue(text); words != "" {
-				a.bad(value, "metadata-value", fmt.Sprintf("the value of the label %s %s", shorten(key.Value), words), "")
+				d.bad(value, "metadata-value", fmt.Sprintf("the value of the label %s %s", shorten(key.Value), words), "")
 				continue
 			}
 		} else if n := len([]rune(text)); n > maxAnnotation {
-			a.bad(value, "metadata-value", fmt.Sprintf("the value of the annotation %s has %d characters; expected at most %d", shorten(key.Value), n, maxAnnotation), "")
+			d.bad(value, "metadata-value", fmt.Sprintf("the value of the annotation %s has %d characters; expected at most %d", shorten(key.Value), n, maxAnnotation), "")
 			continue
 		}
-		a.put(text, value, "metadata", what, key.Value)
+		d.put(o, text, value, append(at, key.Value)...)
 	}
 	if set > limit {
-		a.bad(n, "metadata-count", fmt.Sprintf("%d %s; expected at most %d", set, what, limit), "")
+		d.bad(n, "metadata-count", fmt.Sprintf("%d %s; expected at most %d", set, what, limit), "")
 	}
 }
 

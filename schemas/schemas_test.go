@@ -28,7 +28,7 @@ func TestEverySchemaCompilesFromItsPublishedAddress(t *testing.T) {
 // A schema of what people write is what an editor shows meanwhile: every property explains itself and gives an
 // example, and every example is valid.
 func TestEveryPropertyIsExplainedByADescriptionAndValidExamples(t *testing.T) {
-	for _, file := range []string{"config" + suffix, "manifest-v1" + suffix} {
+	for _, file := range []string{"config" + suffix, "manifest-v1" + suffix, "manifest-v2" + suffix} {
 		data, err := FS.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
