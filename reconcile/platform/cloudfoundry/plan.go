@@ -22,7 +22,10 @@ func (d *Driver) Plan(_ context.Context, in platform.PlanInput) (platform.Plan, 
 	for _, c := range in.Changes.List {
 		p.place(c)
 	}
-	return p.finish(), nil
+	refused := p.refuse()
+	plan := p.finish()
+	plan.Problems = append(plan.Problems, refused...)
+	return plan, nil
 }
 
 // appData is the Step.Data of an app's step: live state as the plan saw it.
@@ -71,11 +74,7 @@ func (p *planner) add(ref manifest.Ref, c diff.Change) {
 	if ref.Kind == manifest.KindApp && p.in.Live.Live.Get(ref) == nil && c.Impact != diff.ImpactImpossible {
 		c.Impact = diff.ImpactInPlace // nobody uses an app that does not exist yet
 	}
-	s := p.steps[ref]
-	if s == nil {
-		s = &platform.Step{ID: ref.String(), Ref: ref}
-		p.steps[ref] = s
-	}
+	s := p.step(ref)
 	s.Changes = append(s.Changes, c)
 	s.Impact = max(s.Impact, c.Impact)
 }

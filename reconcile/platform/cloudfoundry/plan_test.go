@@ -76,7 +76,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// load reads a v1 manifest of the space acme/dev.
+// load reads a manifest of the space acme/dev.
 func load(t *testing.T, name string, data []byte) manifest.Set {
 	t.Helper()
 	files := fstest.MapFS{name: {Data: data}, "one/main.go": {}, "two/main.go": {}}

@@ -41,7 +41,12 @@ func (d *Driver) Prepare(ctx context.Context, desired manifest.Set, files fs.FS)
 			}
 			done := *o
 			done.Spec = maps.Clone(o.Spec)
-			done.Spec["package"] = map[string]any{"type": "bits", "digest": digest}
+			pkg, _ := o.Spec["package"].(map[string]any)
+			if pkg = maps.Clone(pkg); pkg == nil {
+				pkg = map[string]any{}
+			}
+			pkg["type"], pkg["digest"] = "bits", digest
+			done.Spec["package"] = pkg
 			objects[i] = &done
 			return nil
 		})
@@ -49,7 +54,11 @@ func (d *Driver) Prepare(ctx context.Context, desired manifest.Set, files fs.FS)
 	if err := group.Wait(); err != nil {
 		return manifest.Set{}, err
 	}
-	return manifest.NewSet(objects...), nil
+	prepared := manifest.NewSet(objects...)
+	for _, mark := range desired.Prunes() {
+		prepared.MarkPrune(mark)
+	}
+	return prepared, nil
 }
 
 // codePath is the path of an app's code, for an app that is deployed from files.

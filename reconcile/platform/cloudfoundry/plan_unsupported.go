@@ -1,0 +1,109 @@
+package cloudfoundry
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/fettle-gitops/fettle/diff"
+	"github.com/fettle-gitops/fettle/manifest"
+	"github.com/fettle-gitops/fettle/reconcile/platform"
+)
+
+// What manifests of version 2 can declare and this driver cannot apply yet. Each becomes a problem of the step that it
+// belongs to, which is then not tried: to apply the rest in silence would leave people believing that all of it is done.
+
+// unsupported lists what o declares and the driver would pass over: where it is declared, and what it is.
+func unsupported(o *manifest.Object) map[string]string {
+	found := map[string]string{}
+	in := func(pointer, what string) {
+		if v, ok := manifest.Lookup(o.Spec, pointer); ok && v != nil {
+			found[pointer] = what
+		}
+	}
+	input := func(key, pointer, what string) {
+		if _, ok := o.Inputs[key]; ok {
+			found[pointer] = what
+		}
+	}
+	switch o.Ref.Kind {
+	case manifest.KindApp:
+		in("/droplet", "a droplet that was built elsewhere")
+		in("/package/url", "a package from a URL")
+		in("/package/metadata", "metadata of a package")
+		input("buildpack_fallbacks", "/lifecycle/buildpacks", "a buildpack by name and, in its place, by url")
+		processes, _ := o.Spec["processes"].(map[string]any)
+		for name := range processes {
+			in(manifest.Pointer("processes", name, "metadata"), "metadata of process "+name)
+		}
+	case manifest.KindRoute:
+		in("/metadata", "metadata of a route")
+		input("shared", "", "a route that another space shares")
+	case manifest.KindServiceBinding:
+		in("/metadata", "metadata of a service binding")
+	}
+	return found
+}
+
+// refuse finds what cannot be applied yet, and sees to it that there is a step to say it of.
+func (p *planner) refuse() []platform.Problem {
+	var found []platform.Problem
+	for _, o := range p.in.Desired.Objects() {
+		for pointer, what := range unsupported(o) {
+			for _, host := range p.hosts(o) {
+				found = append(found, platform.Problem{
+					Step: p.step(host).ID, Message: fmt.Sprintf("%s%s: %s cannot be applied yet", at(o.FieldOrigin(pointer)), o.Ref, what),
+					Hint: "remove it from the manifest and do it by hand, for now",
+				})
+			}
+		}
+	}
+	for _, c := range p.in.Changes.List {
+		switch keys := manifest.SplitPointer(c.Path); {
+		case c.Ref.Kind != manifest.KindRoute:
+		case c.Op == diff.Add && len(keys) == 0 && len(p.routeApps(c)) == 0:
+			found = append(found, platform.Problem{
+				Step: c.Ref.String(), Message: fmt.Sprintf("%s%s: a route that leads nowhere cannot be created yet", at(c.Origin), c.Ref),
+				Hint: "give it a destination, or create it by hand (cf create-route)",
+			})
+		case c.Op == diff.Remove && len(keys) == 2 && keys[0] == "destinations":
+			if app := destinationApp(c.Ref, keys[1]); p.in.Desired.Get(app) == nil {
+				found = append(found, platform.Problem{
+					Step: app.String(), Message: fmt.Sprintf("%s%s leads to the app %s, which no manifest declares: it cannot be unmapped yet", at(c.Origin), c.Ref, app.Name()),
+					Hint: "unmap it by hand (cf unmap-route), or declare it as a destination",
+				})
+			}
+		}
+	}
+	for _, mark := range p.in.Desired.Prunes() {
+		found = append(found, platform.Problem{
+			Message: fmt.Sprintf("%smeta.prune: no %s of space %s is deleted, because pruning is not applied yet", at(mark.Origin), mark.Kind, mark.Space),
+			Hint:    "delete by hand what is not declared; the rest of the plan is not affected",
+		})
+	}
+	slices.SortFunc(found, func(a, b platform.Problem) int {
+		return cmp.Or(cmp.Compare(a.Step, b.Step), cmp.Compare(a.Message, b.Message))
+	})
+	return found
+}
+
+// hosts are the resources whose steps carry o.
+func (p *planner) hosts(o *manifest.Object) []manifest.Ref {
+	switch o.Ref.Kind {
+	case manifest.KindServiceBinding:
+		return []manifest.Ref{bindingApp(o.Ref, o)}
+	case manifest.KindRoute:
+		if apps := p.routeApps(diff.Change{Ref: o.Ref, Op: diff.Add}); len(apps) > 0 {
+			return apps
+		}
+	}
+	return []manifest.Ref{o.Ref}
+}
+
+// step finds or makes the step of ref.
+func (p *planner) step(ref manifest.Ref) *platform.Step {
+	if p.steps[ref] == nil {
+		p.steps[ref] = &platform.Step{ID: ref.String(), Ref: ref}
+	}
+	return p.steps[ref]
+}
