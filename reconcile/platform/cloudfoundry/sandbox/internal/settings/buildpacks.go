@@ -22,7 +22,9 @@ func registerBuildpacks(s *cc.Server) {
 	s.Write("PATCH /v3/buildpacks/{guid}", updateBuildpack)
 	s.Write("DELETE /v3/buildpacks/{guid}", deleteBuildpack)
 	s.Write("POST /v3/buildpacks/{guid}/upload", uploadBuildpack)
+	s.Write("POST /v3/admin/actions/clear_buildpack_cache", clearCache)
 	s.Job("buildpack.delete", removeBuildpack)
+	s.Job("admin.clear_buildpack_cache", func(*cc.Tx, *world.Job) error { return nil }) // nothing is compiled, so nothing is cached
 	s.Job("buildpack.upload", storeBuildpack)
 }
 
@@ -287,6 +289,13 @@ func removeBuildpack(tx *cc.Tx, j *world.Job) error {
 		}
 	}
 	return nil
+}
+
+func clearCache(q *cc.Req) (*cc.Reply, error) {
+	if err := q.MayAdmin(); err != nil {
+		return nil, err
+	}
+	return cc.AcceptedJob(q.StartJob(cc.JobSpec{Operation: "admin.clear_buildpack_cache"})), nil
 }
 
 var (

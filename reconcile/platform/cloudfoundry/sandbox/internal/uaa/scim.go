@@ -23,7 +23,7 @@ func scim(u *world.User) tree.Obj {
 
 func (s *Server) registerAccounts() {
 	s.mux.HandleFunc("GET /Users", s.users)
-	s.mux.HandleFunc("GET /ids/Users", s.users)
+	s.mux.HandleFunc("GET /ids/Users", s.names)
 	s.mux.HandleFunc("POST /Users", s.createUser)
 	s.mux.HandleFunc("GET /Users/{id}", s.showUser)
 	s.mux.HandleFunc("PUT /Users/{id}", s.replaceUser)
@@ -31,18 +31,30 @@ func (s *Server) registerAccounts() {
 	s.mux.HandleFunc("PUT /Users/{id}/password", s.changePassword)
 }
 
-// users answers SCIM filters of the form `userName eq "x"`, joined by or / and, as cf and the controller send them.
+// users lists whole accounts. It understands SCIM filters of the form `userName eq "x"`, joined by or / and, as cf and
+// the controller send them.
 func (s *Server) users(w http.ResponseWriter, r *http.Request) {
-	if _, err := s.parse(bearer(r)); err != nil {
-		refuse(w, http.StatusUnauthorized, "unauthorized", "Full authentication is required to access this resource")
-		return
+	if _, ok := s.allowed(w, r, "scim.read"); ok {
+		s.listUsers(w, r, scim)
 	}
+}
+
+// names is the look-up that every user may make: the names and nothing else.
+func (s *Server) names(w http.ResponseWriter, r *http.Request) {
+	if _, ok := s.allowed(w, r, ""); ok {
+		s.listUsers(w, r, func(u *world.User) tree.Obj {
+			return tree.O("id", u.GUID, "userName", u.Username, "origin", u.Origin)
+		})
+	}
+}
+
+func (s *Server) listUsers(w http.ResponseWriter, r *http.Request, present func(*world.User) tree.Obj) {
 	match := scimFilter(r.URL.Query().Get("filter"))
 	found := []any{}
 	s.cc.View(func(tx *cc.Tx) {
 		for u := range tx.W.Users.All() {
 			if u.Username != "" && match(u) {
-				found = append(found, scim(u))
+				found = append(found, present(u))
 			}
 		}
 	})
@@ -104,14 +116,14 @@ func scimFilter(f string) func(*world.User) bool {
 	}
 }
 
-// allowed refuses those whose token lacks a scope.
+// allowed refuses those who show no access token, or whose token lacks a scope ("" asks for none).
 func (s *Server) allowed(w http.ResponseWriter, r *http.Request, scope string) (*claims, bool) {
 	c, err := s.parse(bearer(r))
 	if err != nil || c.Refresh {
 		refuse(w, http.StatusUnauthorized, "unauthorized", "Full authentication is required to access this resource")
 		return nil, false
 	}
-	if !slices.Contains(c.Scope, scope) {
+	if scope != "" && !slices.Contains(c.Scope, scope) {
 		refuse(w, http.StatusForbidden, "insufficient_scope", "Insufficient scope for this resource")
 		return nil, false
 	}
