@@ -21,6 +21,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,9 @@ type Options struct {
 	Path     string
 	MaxFiles int   // files and folders
 	MaxBytes int64 // of all files: each snapshot reads them once
+	// Exclude names files that are not what the folder declares, wherever they lie: what the process that watches the
+	// folder writes itself, for example, which would give every snapshot another revision.
+	Exclude []string
 }
 
 // Folder is a source.Source. Its methods may be called from many goroutines.
@@ -59,6 +63,12 @@ func New(opts Options) (*Folder, error) {
 		return nil, fmt.Errorf("dir source: %w", err)
 	}
 	opts.Path = abs
+	opts.Exclude = slices.Clone(opts.Exclude)
+	for i, name := range opts.Exclude {
+		if opts.Exclude[i], err = filepath.Abs(name); err != nil {
+			return nil, fmt.Errorf("dir source: %w", err)
+		}
+	}
 	if opts.MaxFiles == 0 {
 		opts.MaxFiles = DefaultMaxFiles
 	}
@@ -168,7 +178,7 @@ func (l *listing) visit(name string, d fs.DirEntry, err error) error {
 	if l.count++; l.count > l.opts.MaxFiles {
 		return fmt.Errorf("%w: more than %d files and folders", errTooLarge, l.opts.MaxFiles)
 	}
-	if d.IsDir() {
+	if d.IsDir() || slices.Contains(l.opts.Exclude, filepath.Join(l.opts.Path, filepath.FromSlash(name))) {
 		return nil
 	}
 	info, err := d.Info()

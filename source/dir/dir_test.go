@@ -169,3 +169,39 @@ func TestChangedFile(t *testing.T) {
 		})
 	}
 }
+
+// A process that keeps its own files in the folder it watches must not see a new revision whenever it writes.
+func TestExcluded(t *testing.T) {
+	folder := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("manifest.yml", "applications: []\n")
+	write("fettle.db", "one")
+	source, err := dir.New(dir.Options{Path: folder, Exclude: []string{filepath.Join(folder, "fettle.db")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := source.Snapshot(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("fettle.db", "two")
+	after, err := source.Snapshot(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before.Revision != after.Revision {
+		t.Error("what is excluded makes a new revision")
+	}
+	if _, err := fs.Stat(after.Files, "fettle.db"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what is excluded is part of the snapshot: %v", err)
+	}
+	write("manifest.yml", "applications: [{name: web}]\n")
+	if after, err = source.Snapshot(t.Context(), nil); err != nil || after.Revision == before.Revision {
+		t.Errorf("a change of what counts makes no new revision: %v", err)
+	}
+}

@@ -93,7 +93,7 @@ func (c *Config) driver(name string, f Foundation, userAgent string) (platform.D
 
 func (c *Config) source(name string, s Source) (source.Source, error) {
 	if s.Dir != "" {
-		return dir.New(dir.Options{Path: c.path(s.Dir)})
+		return dir.New(dir.Options{Path: c.path(s.Dir), Exclude: c.written()})
 	}
 	at := "source " + name
 	password, err := c.read(s.Password, at+": password")
@@ -128,6 +128,15 @@ func (c *Config) source(name string, s Source) (source.Source, error) {
 		return nil, fmt.Errorf("%s: %w", at, err)
 	}
 	return repo, nil
+}
+
+// written are the files that the agent itself writes: the history with SQLite's files beside it, and its key.
+func (c *Config) written() []string {
+	var files []string
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal", ".key"} {
+		files = append(files, c.HistoryPath()+suffix)
+	}
+	return files
 }
 
 func (c *Config) target(name string, t Target) (agent.Target, error) {

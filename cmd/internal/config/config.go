@@ -161,6 +161,12 @@ func (c *Config) check(file string, doc *yaml.Node) manifest.Problems {
 			bad("add org", fmt.Sprintf("target %q names a space but no org", name), "targets", name, "space")
 		}
 	}
+	for name, f := range c.Foundations {
+		if f.Username == "" && f.ClientID == "" {
+			bad("add username and password, or client_id and client_secret",
+				fmt.Sprintf("foundation %q: nobody is named to log in as", name), "foundations", name)
+		}
+	}
 	for name, s := range c.Sources {
 		if s.Dir == "" {
 			continue

@@ -36,6 +36,7 @@ targets:
 		{"unknown foundation", "foundation: dev", "foundation: prod", []string{`there is no foundation "prod"`, "foundations are: dev"}},
 		{"password in clear", "password: {env: P}", "password: hunter2", []string{"fettle.yml:2:"}},
 		{"user without password", ", password: {env: P}", "", []string{"fettle.yml:2:", "password"}},
+		{"nobody to log in as", ", username: u, password: {env: P}", "", []string{"fettle.yml:2:8: ", "username and password", "client_id and client_secret"}},
 		{"bad schedule", "space: dev}", `space: dev, schedule: "61 * * * *"}`, []string{"fettle.yml:6:", "schedule", "five fields"}},
 		{"time zone in the schedule", "space: dev}", `space: dev, schedule: "TZ=Europe/Berlin 0 7 * * *"}`, []string{"time_zone"}},
 		{"a day that never comes", "space: dev}", `space: dev, schedule: "0 0 31 2 *"}`, []string{"never comes"}},
@@ -69,5 +70,37 @@ targets:
 			}
 			t.Log(err)
 		})
+	}
+}
+
+// TestHistoryInTheSource: a configuration beside the manifests, with the history beside it, is what people begin with. What the agent
+// writes there is no commit, so it must not start a run, which would write again.
+func TestHistoryInTheSource(t *testing.T) {
+	folder := t.TempDir()
+	c := &Config{dir: folder}
+	src, err := c.source("here", Source{Dir: "."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("manifest.yml", "applications: []\n")
+	before, err := src.Snapshot(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"fettle.db", "fettle.db-wal", "fettle.db-shm", "fettle.db.key"} {
+		write(name, "written by the agent")
+	}
+	after, err := src.Snapshot(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before.Revision != after.Revision {
+		t.Error("the agent's own files are a new revision")
 	}
 }
