@@ -19,7 +19,14 @@ type Options struct {
 	Vars       map[string]any // --var; wins over the files
 	VarsFiles  []VarsFile     // later ones win
 	Apps       []string       // only these apps and what hangs on them; all if empty
+
+	// Anywhere reads manifests that belong nowhere as well, for those who only want to look at them; such things then
+	// live in the org and space [Nowhere].
+	Anywhere bool
 }
+
+// Nowhere is the org and the space of what belongs nowhere, if Options.Anywhere lets that pass.
+const Nowhere = "-"
 
 // Load reads the manifests at path in files and returns what they declare and every problem found, all at
 // once. The Set is complete only if Problems.Err is nil.
@@ -306,6 +313,9 @@ func (d *document) place() bool {
 				by = "the options"
 			}
 			claims = append(claims, claim{option, by, nil})
+		}
+		if len(claims) == 0 && d.opts.Anywhere {
+			return Nowhere
 		}
 		if len(claims) == 0 {
 			d.bad(d.root, what+"-missing", fmt.Sprintf("which %s these apps belong to is said nowhere", what),

@@ -21,7 +21,7 @@ import (
 const (
 	ExitSame      = 0 // done, or nothing differs
 	ExitError     = 1
-	ExitDifferent = 2 // `fettle diff` found differences
+	ExitDifferent = 2 // `fettle diff` found differences, or `fettle apply` was told to leave them
 )
 
 // Env is the world around the program.
@@ -89,6 +89,7 @@ Keep a foundation in shape:            fettle agent --config fettle.yml`,
 	)
 	root.AddCommand(
 		validateCommand(env), fmtCommand(env), schemaCommand(env), diffCommand(env), applyCommand(env),
+		convertCommand(env),
 		agentCommand(env), driftCommand(env), runsCommand(env),
 		demoCommand(env), sandboxCommand(env), versionCommand(env),
 	)
