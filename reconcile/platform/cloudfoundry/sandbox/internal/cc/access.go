@@ -18,12 +18,17 @@ func (q *Req) GlobalAuditor() bool { return q.scope("cloud_controller.global_aud
 // ReadsAll is true for the three kinds of users who see every resource.
 func (q *Req) ReadsAll() bool { return q.Admin() || q.AdminReadOnly() || q.GlobalAuditor() }
 
-// roles goes through the caller's roles.
+// roles goes through the caller's roles. A client that logged in for itself is a user whose guid is its name.
 func (q *Req) roles() []*world.Role {
-	if q.Token == nil || q.Token.UserID == "" {
+	switch {
+	case q.Token == nil:
 		return nil
+	case q.Token.UserID != "":
+		return q.W.Roles.By("user", q.Token.UserID)
+	case q.Token.ClientID != "":
+		return q.W.Roles.By("user", q.Token.ClientID)
 	}
-	return q.W.Roles.By("user", q.Token.UserID)
+	return nil
 }
 
 // HasOrgRole reports whether the caller has one of these roles in the organization; any role when none is named.
