@@ -46,6 +46,12 @@ type Attributor interface {
 	Attribute(ctx context.Context, obs Observation, changes []diff.Change, since time.Time) ([]Attribution, error)
 }
 
+// Validator finds what would stop desired from being applied and what only the platform knows: names that do not exist,
+// routes that belong to somebody else, quotas, rights. It changes nothing. The error is for what keeps it from looking.
+type Validator interface {
+	Validate(ctx context.Context, desired manifest.Set) (manifest.Problems, error)
+}
+
 // Counter tells how many API requests the driver has made so far.
 type Counter interface {
 	Requests() int64

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -14,12 +16,14 @@ import (
 
 func validateCommand(env Env) *cobra.Command {
 	var where manifestFlags
+	var on foundationFlags
 	var format string
+	var live bool
 	cmd := &cobra.Command{
 		Use:     "validate",
 		GroupID: "once",
-		Short:   "Check manifests without talking to a foundation",
-		Long: `Check manifests without talking to a foundation: YAML, structure, variables, names, sizes, routes.
+		Short:   "Check manifests, without a foundation or against one",
+		Long: `Check manifests: YAML, structure, variables, names, sizes, routes; with --live also what only a foundation knows.
 All problems are shown at once, each with file, line and column, what was expected and what to do; for a code host
 as SARIF, for a CI system as JUnit or as GitHub's annotations.
 
@@ -44,6 +48,13 @@ Exit code 0: valid. 1: at least one error.`,
 			if err != nil {
 				return err
 			}
+			if live && problems.Err() == nil {
+				found, err := validateLive(cmd.Context(), env, &on, set)
+				if err != nil {
+					return err
+				}
+				problems = append(problems, withExcerpts(found, snap.Files)...)
+			}
 			v := render.Validation{Files: files(set), Problems: problems}
 			if format == "text" {
 				printProblems(env, problems)
@@ -60,8 +71,31 @@ Exit code 0: valid. 1: at least one error.`,
 		},
 	}
 	where.register(cmd)
+	on.register(cmd)
+	cmd.Flags().BoolVar(&live, "live", false, "ask the foundation too: whether domains, stacks, buildpacks, services exist, routes are free, quotas and roles allow it")
 	cmd.Flags().StringVar(&format, "format", "text", strings.Join(render.ProblemFormats(), ", "))
 	return cmd
+}
+
+// validateLive asks the foundation. It changes nothing there.
+func validateLive(ctx context.Context, env Env, on *foundationFlags, set manifest.Set) (manifest.Problems, error) {
+	driver, err := on.driver(env)
+	if err != nil {
+		return nil, err
+	}
+	return driver.Validate(ctx, set)
+}
+
+// withExcerpts shows the lines that the problems are about.
+func withExcerpts(problems manifest.Problems, files fs.FS) manifest.Problems {
+	for _, p := range problems {
+		if p.Excerpt == "" && p.Origin.File != "" {
+			if data, err := fs.ReadFile(files, p.Origin.File); err == nil {
+				problems = problems.WithExcerpts(p.Origin.File, data)
+			}
+		}
+	}
+	return problems
 }
 
 // files are the files that declare something.
