@@ -3,10 +3,13 @@ package sandbox
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
 )
 
 // adminPath is where the sandbox itself is looked at and set. It stands apart from the API, wants no token, and what
@@ -30,6 +33,8 @@ func (s *Sandbox) registerAdmin() {
 	})
 	s.mux.HandleFunc("GET "+adminPath+"/rate-limit", s.showRateLimit)
 	s.mux.HandleFunc("PUT "+adminPath+"/rate-limit", s.changeRateLimit)
+	s.mux.HandleFunc("GET "+adminPath+"/speed", s.showSpeed)
+	s.mux.HandleFunc("PUT "+adminPath+"/speed", s.changeSpeed)
 }
 
 func answer(w http.ResponseWriter, status int, v any) {
@@ -110,4 +115,27 @@ func (s *Sandbox) changeRateLimit(w http.ResponseWriter, r *http.Request) {
 	}
 	s.limiter.Set(in.RateLimit)
 	s.showRateLimit(w, r)
+}
+
+// speedJSON is how the speed is shown and given.
+type speedJSON struct {
+	Speed float64 `json:"speed"`
+}
+
+func (s *Sandbox) showSpeed(w http.ResponseWriter, _ *http.Request) {
+	var out speedJSON
+	s.cc.View(func(tx *cc.Tx) { out.Speed = tx.S.Speed })
+	answer(w, http.StatusOK, out)
+}
+
+func (s *Sandbox) changeSpeed(w http.ResponseWriter, r *http.Request) {
+	var in speedJSON
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&in); err != nil || in.Speed <= 0 {
+		complain(w, errors.New(`the speed is a number above 0: write {"speed": 10}`))
+		return
+	}
+	s.SetSpeed(in.Speed)
+	s.showSpeed(w, r)
 }

@@ -48,6 +48,10 @@ func (s *Sandbox) buildEdge(o Options) {
 	s.faults.Next, s.faults.Now = s.limiter, o.Now
 	s.faults.Set(o.Faults)
 	s.counter = &edge.Counter{Next: s.faults, Endpoint: s.endpoint}
+	s.outer = s.counter
+	if o.RequestLog != nil {
+		s.outer = &edge.Log{Next: s.counter, Now: o.Now, Out: o.RequestLog, Who: s.name, Bare: uaaPath}
+	}
 }
 
 // route sends a request to the account server or to the controller, and shows people the page.
@@ -81,6 +85,19 @@ func (s *Sandbox) who(r *http.Request) edge.Caller {
 		c.Admin = c.Admin || scope == "cloud_controller.admin" || scope == "cloud_controller.admin_read_only"
 	}
 	return c
+}
+
+// name of who makes a request, for the request log.
+func (s *Sandbox) name(r *http.Request) string {
+	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	t, err := s.uaa.Authorize(strings.TrimSpace(token))
+	if err != nil {
+		return ""
+	}
+	if t.UserName == "" {
+		return t.ClientID
+	}
+	return t.UserName
 }
 
 // endpoint names a request for the counter.

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -57,7 +58,8 @@ type Options struct {
 	InternalDomain string // "apps.internal"
 	Stack          string // "cflinuxfs4"
 
-	Log *slog.Logger // of failures inside; discarded when nil
+	Log        *slog.Logger // of failures inside; discarded when nil
+	RequestLog io.Writer    // a line for each request (method, path, status, duration, who), never a header or a body; none when nil
 }
 
 func or[T comparable](v, fallback T) T {
@@ -73,6 +75,10 @@ type Sandbox struct {
 	cc  *cc.Server
 	uaa *uaa.Server
 	mux *http.ServeMux // behind the counter, the faults and the rate limiter
+
+	logins  []User // that the options name
+	clients []Client
+	outer   http.Handler // the request log, or the counter
 
 	counter *edge.Counter
 	faults  *edge.Injector
@@ -93,7 +99,7 @@ func New(o Options) *Sandbox {
 		Path: uaaPath, Now: o.Now,
 		AccessTTL: or(o.AccessTTL, 10*time.Minute), RefreshTTL: or(o.RefreshTTL, 30*24*time.Hour),
 	})
-	s := &Sandbox{uaa: u, mux: http.NewServeMux(), faults: &edge.Injector{}}
+	s := &Sandbox{uaa: u, mux: http.NewServeMux(), faults: &edge.Injector{}, logins: o.Users, clients: o.Clients}
 	s.cc = cc.NewServer(cc.Config{
 		Now: o.Now, Speed: or(o.Speed, 1), UAAPath: uaaPath, Log: o.Log, Authorize: u.Authorize, Trouble: s.faults.Work,
 		Job: or(o.Job, 200*time.Millisecond), Upload: or(o.Upload, 300*time.Millisecond), Staging: or(o.Staging, 1500*time.Millisecond),
@@ -111,14 +117,15 @@ func New(o Options) *Sandbox {
 }
 
 func (s *Sandbox) seed(o Options) {
-	if o.Users == nil {
-		o.Users = []User{
-			{Name: "admin", Password: "admin", Scopes: []string{"cloud_controller.admin", "scim.read", "scim.write", "network.admin"}},
+	users := o.Users
+	if users == nil {
+		users = []User{
+			{Name: "admin", Password: "admin", Scopes: AdminScopes},
 			{Name: "dev", Password: "dev"},
 		}
 	}
 	s.cc.Update(func(tx *cc.Tx) {
-		for _, u := range o.Users {
+		for _, u := range users {
 			uaa.AddUser(tx, u.Name, u.Password, u.Email, u.Origin, u.Scopes)
 		}
 		uaa.AddClient(tx, "cf", "", []string{"password", "refresh_token", uaa.JWTBearer}, nil)
@@ -139,11 +146,8 @@ func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.mux.ServeHTTP(w, r)
 		return
 	}
-	s.counter.ServeHTTP(w, r)
+	s.outer.ServeHTTP(w, r)
 }
 
-// Dump writes the whole state as JSON; Restore reads it back.
-func (s *Sandbox) Dump() ([]byte, error) { return s.cc.Dump() }
-
-// Restore replaces the state by one that Dump wrote.
-func (s *Sandbox) Restore(state []byte) error { return s.cc.Restore(state) }
+// SetSpeed changes how many times faster than usual things go from now on; what is under way keeps its moment.
+func (s *Sandbox) SetSpeed(speed float64) { s.cc.SetSpeed(speed) }

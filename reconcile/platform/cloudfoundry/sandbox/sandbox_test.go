@@ -19,14 +19,14 @@ import (
 
 // user talks to a sandbox without a socket, as one of its users.
 type user struct {
-	t     *testing.T
+	t     testing.TB
 	http  *http.Client
 	token string
 }
 
 const api = "http://api.sandbox.test"
 
-func login(t *testing.T, s *sandbox.Sandbox, name, password string) *user {
+func login(t testing.TB, s *sandbox.Sandbox, name, password string) *user {
 	t.Helper()
 	u := &user{t: t, http: s.Client()}
 	req, _ := http.NewRequestWithContext(t.Context(), "POST", api+"/uaa/oauth/token",

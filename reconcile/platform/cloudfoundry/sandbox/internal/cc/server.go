@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
@@ -59,6 +60,7 @@ type Server struct {
 	cascades map[string][]func(*Tx, string)
 	stays    map[string][]func(*Tx, string) []string
 	errands  map[string]func(*Tx, string) func() func(*Tx)
+	changes  atomic.Int64
 }
 
 // Fails asks Trouble.
@@ -183,6 +185,7 @@ func (s *Server) serve(q *Req, a access, h Handler) (*Reply, error) {
 	if a == writes {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.changes.Add(1)
 		if now.After(s.world.Now) {
 			s.world.Now = now
 		}
@@ -268,6 +271,7 @@ func (s *Server) happen(now time.Time) (errands []func() func(*Tx)) {
 			return errands
 		}
 		e := s.world.Queue.Pop()
+		s.changes.Add(1)
 		if due.After(s.world.Now) {
 			s.world.Now = due
 		}
@@ -289,6 +293,7 @@ func (s *Server) Update(f func(*Tx)) {
 	s.catchUp(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.changes.Add(1)
 	if now.After(s.world.Now) {
 		s.world.Now = now
 	}
@@ -304,15 +309,27 @@ func (s *Server) View(f func(*Tx)) {
 	f(&Tx{S: s, W: s.world, Now: now})
 }
 
+// Changes counts what may have changed the world: whoever keeps it on disk need not write what is there already.
+func (s *Server) Changes() int64 { return s.changes.Load() }
+
+// SetSpeed changes how fast things go from now on; what is under way keeps its moment.
+func (s *Server) SetSpeed(speed float64) { s.Update(func(*Tx) { s.Speed = speed }) }
+
 // Dump writes the whole state as JSON.
 func (s *Server) Dump() (out []byte, err error) {
 	s.View(func(tx *Tx) { out, err = json.Marshal(tx.W) })
 	return out, err
 }
 
-// Restore replaces the whole state.
+// Restore replaces the whole state, or leaves it as it is when b cannot be read.
 func (s *Server) Restore(b []byte) error {
+	w := world.New()
+	if err := json.Unmarshal(b, w); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return json.Unmarshal(b, s.world)
+	s.changes.Add(1)
+	*s.world = *w // in place: requests under way hold the pointer
+	return nil
 }

@@ -69,10 +69,11 @@ func (c *Counter) Reset() {
 	c.counts = nil
 }
 
-// statusWriter remembers the status of an answer.
+// statusWriter remembers the status and the size of an answer.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
+	size   int
 }
 
 func (s *statusWriter) WriteHeader(status int) {
@@ -86,7 +87,9 @@ func (s *statusWriter) Write(b []byte) (int, error) {
 	if s.status == 0 {
 		s.status = http.StatusOK
 	}
-	return s.ResponseWriter.Write(b)
+	n, err := s.ResponseWriter.Write(b)
+	s.size += n
+	return n, err
 }
 
 // Unwrap is for http.ResponseController.

@@ -8,14 +8,17 @@ package uaa
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"math/big"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -39,6 +42,8 @@ type Server struct {
 	cc  *cc.Server
 	mux *http.ServeMux
 
+	restored atomic.Pointer[rsa.PrivateKey] // instead of signingKey
+
 	codesMu sync.Mutex
 	codes   map[string]temporary
 }
@@ -54,6 +59,31 @@ var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
 	return k
 })
 
+func (s *Server) signer() *rsa.PrivateKey {
+	if k := s.restored.Load(); k != nil {
+		return k
+	}
+	return signingKey()
+}
+
+// Key returns the key that tokens are signed with, in PKCS #8; SetKey replaces it. With the key the tokens that people
+// have outlive a restart.
+func (s *Server) Key() ([]byte, error) { return x509.MarshalPKCS8PrivateKey(s.signer()) }
+
+// SetKey replaces the key.
+func (s *Server) SetKey(pkcs8 []byte) error {
+	k, err := x509.ParsePKCS8PrivateKey(pkcs8)
+	if err != nil {
+		return err
+	}
+	key, ok := k.(*rsa.PrivateKey)
+	if !ok {
+		return fmt.Errorf("a %T cannot sign RS256", k)
+	}
+	s.restored.Store(key)
+	return nil
+}
+
 // New makes a UAA whose users are those of the controller's world. Bind ties them together afterwards.
 func New(c Config) *Server {
 	s := &Server{Config: c, mux: http.NewServeMux()}
@@ -65,6 +95,7 @@ func New(c Config) *Server {
 	s.mux.HandleFunc("GET /{$}", s.info)
 	s.mux.HandleFunc("GET /userinfo", s.userinfo)
 	s.registerAccounts()
+	s.mux.HandleFunc("GET /oauth/clients/{id}", s.showClient)
 	s.mux.HandleFunc("GET /passcode", s.passcode)
 	s.mux.HandleFunc("GET /oauth/authorize", s.authorizeCode)
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
@@ -238,12 +269,12 @@ func (s *Server) grant(w http.ResponseWriter, r *http.Request, client *world.Cli
 func (s *Server) sign(c claims) (string, error) {
 	t := jwt.NewWithClaims(jwt.SigningMethodRS256, c)
 	t.Header["kid"] = keyID
-	return t.SignedString(signingKey())
+	return t.SignedString(s.signer())
 }
 
 func (s *Server) parse(token string) (*claims, error) {
 	var c claims
-	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return &signingKey().PublicKey, nil },
+	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return &s.signer().PublicKey, nil },
 		jwt.WithValidMethods([]string{"RS256"}), jwt.WithTimeFunc(s.Now), jwt.WithExpirationRequired())
 	return &c, err
 }
@@ -260,17 +291,17 @@ func (s *Server) Authorize(token string) (*cc.Token, error) {
 	return &cc.Token{UserID: c.UserID, UserName: c.UserName, Email: c.Email, Origin: c.Origin, ClientID: c.ClientID, Scopes: c.Scope}, nil
 }
 
-func publicKey() tree.Obj {
-	k := signingKey().PublicKey
+func (s *Server) publicKey() tree.Obj {
+	k := s.signer().PublicKey
 	b64 := base64.RawURLEncoding.EncodeToString
 	return tree.O("kty", "RSA", "e", b64(big.NewInt(int64(k.E)).Bytes()), "use", "sig", "kid", keyID, "alg", "RS256", "n", b64(k.N.Bytes()))
 }
 
 func (s *Server) keys(w http.ResponseWriter, _ *http.Request) {
-	reply(w, http.StatusOK, tree.O("keys", []any{publicKey()}))
+	reply(w, http.StatusOK, tree.O("keys", []any{s.publicKey()}))
 }
 
-func (s *Server) key(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, publicKey()) }
+func (s *Server) key(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.publicKey()) }
 
 func (s *Server) info(w http.ResponseWriter, r *http.Request) {
 	self := cc.BaseURL(r) + s.Path
