@@ -75,13 +75,14 @@ func TestNoAnswer(t *testing.T) {
 		path, err string
 		permanent bool
 		asked     int64
+		timeout   time.Duration
 	}{
-		{"/slow?secret=hunter2", "no answer within the time limit", false, attempts},
-		{"/large", "the answer is larger than 4 MiB", true, 1},
-		{"/cut", "the answer broke off: unexpected EOF", false, attempts},
+		{"/slow?secret=hunter2", "no answer within the time limit", false, attempts, 200 * time.Millisecond},
+		{"/large", "the answer is larger than 4 MiB", true, 1, time.Minute},
+		{"/cut", "the answer broke off: unexpected EOF", false, attempts, time.Minute},
 	} {
 		asked.Store(0)
-		_, err := client(t, Options{Timeout: 200 * time.Millisecond}).Do(t.Context(), Request{Method: http.MethodGet, URL: server.URL + c.path})
+		_, err := client(t, Options{Timeout: c.timeout}).Do(t.Context(), Request{Method: http.MethodGet, URL: server.URL + c.path})
 		if err == nil || err.Error() != c.err || Permanent(err) != c.permanent || asked.Load() != c.asked {
 			t.Errorf("%s: got %v (permanent: %v) after %d requests", c.path, err, Permanent(err), asked.Load())
 		}
