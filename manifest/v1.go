@@ -95,6 +95,11 @@ var formerAppKeys = map[string]string{
 	"annotations":          "write metadata: with annotations: in it",
 	"environment":          "write env:",
 	"services_url":         "write services:",
+	"disk":                 "write disk_quota:",
+	"hostname":             "write routes: with - route: HOST.DOMAIN",
+	"url":                  "write routes: with - route: HOST.DOMAIN",
+	"urls":                 "write routes: with - route: HOST.DOMAIN for each of them",
+	"route":                "write routes: with - route: HOST.DOMAIN, or random-route: true",
 }
 
 // inContext adds to what the schema says what it means in a manifest: the app, old keys, the way to write it.
@@ -105,6 +110,8 @@ func (d *document) inContext(p Problem, apps *yaml.Node) Problem {
 	}
 	if len(keys) == 1 && p.Rule == "unknown-field" {
 		switch key := keys[0]; {
+		case key == "declared-services": // IBM's pipelines made these services; cf push never read it
+			p.Rule, p.Message, p.Hint = "former-key", "declared-services has no effect in Cloud Foundry", "create the services before (cf create-service), name them under services: in each app, and remove this"
 		case key == "inherit":
 			p.Rule, p.Message, p.Hint = "former-key", "inherit is no longer read", "write one manifest, or pass what differs as ((variables))"
 		case slices.Contains([]string{"apps", "meta", "service_instances", "service_bindings"}, key), key == "routes" && apps == nil:
@@ -140,6 +147,8 @@ func (d *document) inContext(p Problem, apps *yaml.Node) Problem {
 		}
 	case p.Rule == "type" && at.Kind == yaml.ScalarNode && at.Tag == tagNull:
 		p.Hint = fmt.Sprintf("give %s a value, or remove it", keys[len(keys)-1])
+	case len(keys) == 2 && p.Rule == "required" && at.Kind == yaml.MappingNode && childOf(at, "name") == nil:
+		p.Hint = "cf push NAME can name the app on the command line; here the manifest has to: write name: NAME"
 	case len(keys) == 4 && keys[2] == "env" && p.Rule == "type":
 		p.Hint = "an environment variable is a text; write a structure as JSON in 'single quotes'"
 		if text, ok := asJSON(at); ok && !d.secret[at] && !LooksSecret(keys[3], Value(at)) {
@@ -162,6 +171,9 @@ func formerRoute(app *yaml.Node, otherwise string) string {
 	host, domain := childOf(app, "host"), childOf(app, "domain")
 	if bare := childOf(app, "no-hostname"); domain != nil && domain.Kind == yaml.ScalarNode && bare != nil && bare.Value == "true" {
 		return fmt.Sprintf("write routes: with - route: %s", shorten(domain.Value))
+	}
+	if host != nil && domain == nil && host.Kind == yaml.ScalarNode && host.Value != "" {
+		return fmt.Sprintf("write routes: with - route: %s.DOMAIN", shorten(host.Value))
 	}
 	if host != nil && domain != nil && host.Kind == yaml.ScalarNode && domain.Kind == yaml.ScalarNode {
 		return fmt.Sprintf("write routes: with - route: %s.%s", shorten(host.Value), shorten(domain.Value))
