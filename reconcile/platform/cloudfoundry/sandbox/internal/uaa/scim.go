@@ -16,9 +16,21 @@ import (
 func scim(u *world.User) tree.Obj {
 	return tree.O(
 		"id", u.GUID, "userName", u.Username, "origin", u.Origin, "active", true, "verified", true, "zoneId", "uaa", "schemas", []string{"urn:scim:schemas:core:1.0"},
-		"emails", []any{tree.O("value", u.Email, "primary", true)}, "name", tree.O("givenName", u.Username, "familyName", u.Username),
+		"emails", []any{tree.O("value", u.Email, "primary", true)}, "name", personal(u), "groups", memberships(u),
 		"meta", tree.O("version", 0, "created", cc.Stamp(u.Created), "lastModified", cc.Stamp(u.Updated)),
 	)
+}
+
+// personal is the name of a person, of which nothing need be known.
+func personal(u *world.User) tree.Obj {
+	name := tree.Obj{}
+	if u.GivenName != "" {
+		name.Set("givenName", u.GivenName)
+	}
+	if u.FamilyName != "" {
+		name.Set("familyName", u.FamilyName)
+	}
+	return name
 }
 
 func (s *Server) registerAccounts() {
@@ -29,6 +41,7 @@ func (s *Server) registerAccounts() {
 	s.mux.HandleFunc("PUT /Users/{id}", s.replaceUser)
 	s.mux.HandleFunc("DELETE /Users/{id}", s.deleteUser)
 	s.mux.HandleFunc("PUT /Users/{id}/password", s.changePassword)
+	s.registerGroups()
 }
 
 // users lists whole accounts. It understands SCIM filters of the form `userName eq "x"`, joined by or / and, as cf and
@@ -53,11 +66,16 @@ func (s *Server) listUsers(w http.ResponseWriter, r *http.Request, present func(
 	found := []any{}
 	s.cc.View(func(tx *cc.Tx) {
 		for u := range tx.W.Users.All() {
-			if u.Username != "" && match(u) {
+			if u.Username != "" && match(attributes{"username": u.Username, "id": u.GUID, "origin": u.Origin, "email": u.Email, "emails": u.Email, "emails.value": u.Email}) {
 				found = append(found, present(u))
 			}
 		}
 	})
+	page(w, r, found)
+}
+
+// page answers the part of a list that was asked for.
+func page(w http.ResponseWriter, r *http.Request, found []any) {
 	whole := func(name string, fallback int) int {
 		if n, err := strconv.Atoi(r.URL.Query().Get(name)); err == nil && n > 0 {
 			return n
@@ -70,27 +88,19 @@ func (s *Server) listUsers(w http.ResponseWriter, r *http.Request, present func(
 	reply(w, http.StatusOK, tree.O("resources", found, "startIndex", start, "itemsPerPage", count, "totalResults", total, "schemas", []string{"urn:scim:schemas:core:1.0"}))
 }
 
-func scimFilter(f string) func(*world.User) bool {
+// attributes are what a filter can ask about, by their names in lower case.
+type attributes map[string]string
+
+func scimFilter(f string) func(attributes) bool {
 	if strings.TrimSpace(f) == "" {
-		return func(*world.User) bool { return true }
+		return func(attributes) bool { return true }
 	}
-	clause := func(c string) func(*world.User) bool {
+	clause := func(c string) func(attributes) bool {
 		attr, value, _ := strings.Cut(strings.Trim(c, " ()"), " ")
 		op, value, _ := strings.Cut(strings.TrimSpace(value), " ")
 		value = strings.Trim(strings.TrimSpace(value), `"'`)
-		return func(u *world.User) bool {
-			var have string
-			switch strings.ToLower(attr) {
-			case "username":
-				have = u.Username
-			case "id":
-				have = u.GUID
-			case "origin":
-				have = u.Origin
-			case "email", "emails", "emails.value":
-				have = u.Email
-			}
-			have, want := strings.ToLower(have), strings.ToLower(value)
+		return func(a attributes) bool {
+			have, want := strings.ToLower(a[strings.ToLower(attr)]), strings.ToLower(value)
 			switch strings.ToLower(op) {
 			case "eq":
 				return have == want
@@ -102,11 +112,11 @@ func scimFilter(f string) func(*world.User) bool {
 			return false
 		}
 	}
-	return func(u *world.User) bool {
+	return func(a attributes) bool {
 		for alt := range strings.SplitSeq(f, " or ") {
 			all := true
 			for c := range strings.SplitSeq(alt, " and ") {
-				all = all && clause(c)(u)
+				all = all && clause(c)(a)
 			}
 			if all {
 				return true
@@ -135,7 +145,11 @@ type account struct {
 	UserName string `json:"userName"`
 	Password string `json:"password"`
 	Origin   string `json:"origin"`
-	Emails   []struct {
+	Name     struct {
+		Given  string `json:"givenName"`
+		Family string `json:"familyName"`
+	} `json:"name"`
+	Emails []struct {
 		Value string `json:"value"`
 	} `json:"emails"`
 }
@@ -170,7 +184,9 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
-		out = scim(AddUser(tx, in.UserName, in.Password, in.email(), in.Origin, nil))
+		u := AddUser(tx, in.UserName, in.Password, in.email(), in.Origin, nil)
+		u.GivenName, u.FamilyName = in.Name.Given, in.Name.Family
+		out = scim(u)
 	})
 	if out == nil {
 		refuse(w, http.StatusConflict, "scim_resource_already_exists", "Username already in use: "+in.UserName)
@@ -206,7 +222,7 @@ func (s *Server) replaceUser(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.withUser(w, r, func(tx *cc.Tx, u *world.User) (int, any) {
-		u.Username, u.Email = in.UserName, in.email()
+		u.Username, u.Email, u.GivenName, u.FamilyName = in.UserName, in.email(), in.Name.Given, in.Name.Family
 		tx.Touch(&u.Base)
 		return http.StatusOK, scim(u)
 	})
@@ -220,7 +236,7 @@ func (s *Server) deleteUser(w http.ResponseWriter, r *http.Request) {
 	s.withUser(w, r, func(tx *cc.Tx, u *world.User) (int, any) {
 		out := scim(u)
 		if u.Listed {
-			u.Username, u.Email, u.Password, u.Origin, u.Scopes = "", "", "", "", nil
+			u.Username, u.Email, u.GivenName, u.FamilyName, u.Password, u.Origin, u.Scopes = "", "", "", "", "", "", nil
 		} else {
 			tx.W.Users.Delete(u.GUID)
 		}

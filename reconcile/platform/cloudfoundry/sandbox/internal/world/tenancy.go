@@ -35,12 +35,14 @@ type Domain struct {
 // User is known to UAA (with a password) or to the controller (once it was granted a role, or acted), or both.
 type User struct {
 	Base
-	Username string   `json:"username,omitempty"`
-	Email    string   `json:"email,omitempty"`
-	Origin   string   `json:"origin,omitempty"`
-	Password string   `json:"password,omitempty"`
-	Scopes   []string `json:"scopes,omitempty"`
-	Listed   bool     `json:"listed,omitempty"` // the controller knows the user
+	Username   string   `json:"username,omitempty"`
+	Email      string   `json:"email,omitempty"`
+	GivenName  string   `json:"given_name,omitempty"`
+	FamilyName string   `json:"family_name,omitempty"`
+	Origin     string   `json:"origin,omitempty"`
+	Password   string   `json:"password,omitempty"`
+	Scopes     []string `json:"scopes,omitempty"`
+	Listed     bool     `json:"listed,omitempty"` // the controller knows the user
 }
 
 // Client is an OAuth client of UAA.
