@@ -326,7 +326,7 @@ func (c *Client) attempt(ctx context.Context, r request, target *url.URL) (_ *Re
 
 	c.count.Add(1)
 	began := time.Now()
-	httpResp, data, err := exchange(c.http, req)
+	httpResp, data, err := exchange(c.http, req) //nolint:bodyclose // exchange reads and closes it
 	status := 0
 	if httpResp != nil {
 		status = httpResp.StatusCode

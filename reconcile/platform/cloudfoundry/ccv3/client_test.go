@@ -206,17 +206,20 @@ func TestLogin(t *testing.T) {
 	}{
 		{
 			"a user, through the client of the cf CLI", func(*ccv3.Config) {},
-			url.Values{"grant_type": {"password"}, "username": {"ada"}, "password": {"s3cret"}}, "cf:",
+			url.Values{"grant_type": {"password"}, "username": {"ada"}, "password": {"s3cret"}},
+			"cf:",
 		},
 		{
 			"client credentials", func(c *ccv3.Config) { c.Username, c.Password, c.ClientID, c.ClientSecret = "", "", "ci", "p:w" },
-			url.Values{"grant_type": {"client_credentials"}}, "ci:p%3Aw",
+			url.Values{"grant_type": {"client_credentials"}},
+			"ci:p%3Aw",
 		},
 		{
 			"the session of cf login", func(c *ccv3.Config) {
 				*c = ccv3.Config{HTTP: c.HTTP, Session: &ccv3.CFSession{Target: "https://api.test", AccessToken: "bearer " + jwt(`{"exp":1}`), RefreshToken: "R"}}
 			},
-			url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"R"}}, "cf:",
+			url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"R"}},
+			"cf:",
 		},
 	}
 	for _, tt := range tests {
@@ -475,8 +478,11 @@ func TestJob(t *testing.T) {
 	}{
 		{"done at once, with a warning", []string{`{"state":"COMPLETE","warnings":[{"detail":"mind the gap"}]}`}, "", 0},
 		{"done after a while", []string{`{"state":"PROCESSING"}`, `{"state":"POLLING"}`, `{"state":"COMPLETE"}`}, "", time.Second},
-		{"failed, with all errors", []string{`{"state":"FAILED","operation":"space.apply_manifest","errors":[{"code":10008,"title":"CF-UnprocessableEntity","detail":"one"},{"code":10008,"title":"CF-UnprocessableEntity","detail":"two"}]}`},
-			"GET /v3/jobs/1: CF-UnprocessableEntity: one; CF-UnprocessableEntity: two", 0},
+		{
+			"failed, with all errors",
+			[]string{`{"state":"FAILED","operation":"space.apply_manifest","errors":[{"code":10008,"title":"CF-UnprocessableEntity","detail":"one"},{"code":10008,"title":"CF-UnprocessableEntity","detail":"two"}]}`},
+			"GET /v3/jobs/1: CF-UnprocessableEntity: one; CF-UnprocessableEntity: two", 0,
+		},
 		{"failed without a word", []string{`{"state":"FAILED","operation":"app.delete"}`}, "GET /v3/jobs/1: the job app.delete failed without saying why", 0},
 		{"never done", []string{`{"state":"PROCESSING"}`}, "GET /v3/jobs/1: the job did not end within 30m0s", time.Hour},
 	}

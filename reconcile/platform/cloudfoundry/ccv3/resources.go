@@ -281,7 +281,7 @@ type Destination struct {
 	Protocol *string `json:"protocol,omitempty"`
 }
 
-// ServiceInstance, managed or user-provided.
+// ServiceInstance is a managed or a user-provided one.
 type ServiceInstance struct {
 	Resource
 	Name          string         `json:"name"`

@@ -258,7 +258,7 @@ func (c *Client) plainOnce(ctx context.Context, method, address string, prepare 
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
 	prepare(req)
 	began := time.Now()
-	resp, data, err := exchange(c.http, req)
+	resp, data, err := exchange(c.http, req) //nolint:bodyclose // exchange reads and closes it
 	if err != nil {
 		sent := !isDialError(err)
 		if cause := context.Cause(attemptCtx); cause != nil {
