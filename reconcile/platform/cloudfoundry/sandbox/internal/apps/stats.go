@@ -34,7 +34,7 @@ func showStats(q *cc.Req, _ *world.App, p *world.Process) (*cc.Reply, error) {
 			"type", p.Type, "index", i, "instance_guid", p.Running[i].GUID, "state", state, "routable", running,
 			"host", "10.0.0."+strconv.Itoa(1+i%250), "instance_internal_ip", "10.255.0."+strconv.Itoa(1+i%250), "uptime", up,
 			"mem_quota", p.Memory<<20, "disk_quota", p.Disk<<20, "log_rate_limit", p.LogRate, "fds_quota", runtime.FileDescs,
-			"isolation_segment", nil, "details", details,
+			"isolation_segment", cc.OrNil(p.Running[i].Segment), "details", details,
 			"instance_ports", []any{tree.O("external", 61000+i, "internal", 8080, "external_tls_proxy_port", nil, "internal_tls_proxy_port", nil)},
 			"usage", usage))
 	}
@@ -65,7 +65,7 @@ func terminateInstance(q *cc.Req, a *world.App, p *world.Process) (*cc.Reply, er
 		return nil, cc.NotFound("Instance")
 	}
 	if i < len(p.Running) {
-		p.Running[i] = world.Instance{GUID: world.GUID(), Since: q.Now}
+		p.Running[i] = runtime.NewInstance(&q.Tx, a)
 	}
 	runtime.Audit(&q.Tx, a, "audit.app.process.terminate_instance", tree.O("process_guid", p.GUID, "process_type", p.Type, "process_index", i))
 	return cc.NoContent(), nil

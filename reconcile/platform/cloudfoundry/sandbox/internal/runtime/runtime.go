@@ -129,6 +129,22 @@ func Launch(tx *cc.Tx, a *world.App, p *world.Process) {
 	Resize(tx, a, p)
 }
 
+// NewInstance starts an instance of an app. It stays in the isolation segment of its start; whoever assigns another one
+// has to restart. The shared segment has no name here.
+func NewInstance(tx *cc.Tx, a *world.App) world.Instance {
+	i := world.Instance{GUID: world.GUID(), Since: tx.Now}
+	if s, ok := tx.W.Spaces.Get(a.Space); ok {
+		guid := s.IsolationSegment
+		if o, ok := tx.W.Orgs.Get(s.Org); ok && guid == "" {
+			guid = o.IsolationSegment
+		}
+		if segment, ok := tx.W.IsolationSegments.Get(guid); ok && segment.Name != "shared" {
+			i.Segment = segment.Name
+		}
+	}
+	return i
+}
+
 // Resize brings the number of running instances to what the process wants.
 func Resize(tx *cc.Tx, a *world.App, p *world.Process) {
 	want := p.Instances
@@ -139,7 +155,7 @@ func Resize(tx *cc.Tx, a *world.App, p *world.Process) {
 		p.Running = slices.Clone(p.Running[:want])
 	}
 	for len(p.Running) < want {
-		p.Running = append(slices.Clip(p.Running), world.Instance{GUID: world.GUID(), Since: tx.Now})
+		p.Running = append(slices.Clip(p.Running), NewInstance(tx, a))
 	}
 	usage.Process(tx, a, p)
 }

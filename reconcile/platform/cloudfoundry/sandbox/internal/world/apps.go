@@ -58,8 +58,9 @@ type Process struct {
 
 // Instance is one running (or crashing) instance. Its state follows from the time since Since.
 type Instance struct {
-	GUID  string    `json:"guid"`
-	Since time.Time `json:"since"`
+	GUID    string    `json:"guid"`
+	Since   time.Time `json:"since"`
+	Segment string    `json:"segment,omitempty"` // the name of the isolation segment in which it was started
 }
 
 // Sidecar runs beside processes of some types.
