@@ -3,6 +3,7 @@ package routing
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/apps"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
@@ -56,7 +57,7 @@ func listDestinations(q *cc.Req) (*cc.Reply, error) {
 	}
 	for k := range q.Query {
 		if k != "guids" && k != "app_guids" {
-			return nil, cc.BadQuery("Unknown query parameter(s): '" + k + "'. Valid parameters are: 'guids', 'app_guids'")
+			return nil, cc.Unprocessable("Unknown query parameter(s): '%s'. Valid parameters are: 'guids', 'app_guids'", k)
 		}
 	}
 	guids, appGUIDs := q.Values("guids"), q.Values("app_guids")
@@ -121,7 +122,7 @@ func readDestination(v any, replace bool) (*world.Destination, []string) {
 	if cc.UnknownFields(o, "app", "weight", "port", "protocol") != "" {
 		return nil, []string{`must have only "app" and optionally "weight", "port" or "protocol".`}
 	}
-	d := &world.Destination{Process: "web", Protocol: "http1"}
+	d := &world.Destination{Process: "web"}
 	var problems []string
 	add := func(text string) { problems = append(problems, text) }
 	ao, _ := o.Get("app").(tree.Obj)
@@ -169,45 +170,93 @@ func same(a, b *world.Destination) bool {
 
 // mappable looks whether all apps exist where the route may lead.
 func mappable(q *cc.Req, r *world.Route, dests []*world.Destination) error {
-	for i, d := range dests {
+	var absent, hidden []string
+	elsewhere := false
+	for _, d := range dests {
 		a, ok := q.W.Apps.Get(d.App)
-		if !ok || !q.ReadsSpace(a.Space) {
-			return cc.Unprocessable("App(s) with guid(s) %q do not exist.", d.App)
+		switch {
+		case !ok:
+			absent = append(absent, d.App)
+		case !q.ReadsSpace(a.Space):
+			hidden = append(hidden, d.App)
 		}
-		if a.Space != r.Space && !slices.Contains(r.SharedSpaces, a.Space) {
-			return cc.Unprocessable("Routes cannot be mapped to destinations in different spaces")
-		}
-		if d.Protocol == "tcp" {
-			return cc.Unprocessable("Destination protocol must be 'http1' or 'http2' if the parent route's protocol is 'http'")
-		}
+		elsewhere = elsewhere || ok && a.Space != r.Space && !slices.Contains(r.SharedSpaces, a.Space)
+	}
+	switch {
+	case absent != nil:
+		return cc.Unprocessable(`App(s) with guid(s) "%s" do not exist.`, strings.Join(absent, `", "`))
+	case hidden != nil:
+		return cc.Unprocessable(`App(s) with guid(s) "%s" you do not have access.`, strings.Join(hidden, `", "`))
+	case elsewhere:
+		return cc.Unprocessable("Routes destinations must be in either the route's space or the route's shared spaces")
+	}
+	return nil
+}
+
+// twice reports whether a list names the same destination again.
+func twice(dests []*world.Destination) bool {
+	for i, d := range dests {
 		for _, other := range dests[:i] {
-			if same(d, other) {
-				return cc.Unknown() // observed fact: a breach of uniqueness that nobody foresaw
+			if same(d, other) && d.Protocol == other.Protocol && fmt.Sprint(weight(d)) == fmt.Sprint(weight(other)) {
+				return true
 			}
+		}
+	}
+	return false
+}
+
+// unspeakable is the error about a destination whose protocol is not one of its route; nil when there is none.
+func unspeakable(tx *cc.Tx, r *world.Route, dests []*world.Destination) error {
+	route, valid := Protocol(tx, r), "http1, http2"
+	if route == "tcp" {
+		valid = "tcp"
+	}
+	for _, d := range dests {
+		if (d.Protocol == "tcp") != (route == "tcp") {
+			return cc.Unprocessable("Cannot use '%s' protocol for %s routes; valid options are: [%s].", d.Protocol, route, valid)
 		}
 	}
 	return nil
 }
 
+// speak gives destinations that name no protocol the usual one of their route.
+func speak(tx *cc.Tx, r *world.Route, dests []*world.Destination) {
+	for _, d := range dests {
+		if d.Protocol == "" {
+			d.Protocol = "http1"
+			if Protocol(tx, r) == "tcp" {
+				d.Protocol = "tcp"
+			}
+		}
+	}
+}
+
 func insertDestinations(q *cc.Req) (*cc.Reply, error) {
-	r, err := findForWrite(q)
+	dests, err := readDestinations(q, false)
 	if err != nil {
 		return nil, err
 	}
-	dests, err := readDestinations(q, false)
+	r, err := findForWrite(q)
 	if err != nil {
 		return nil, err
 	}
 	if err := mappable(q, r, dests); err != nil {
 		return nil, err
 	}
+	speak(&q.Tx, r, dests)
 	if len(q.W.Destinations.By("route", r.GUID))+len(dests) > 100 {
 		return nil, cc.Unprocessable("Routes can be mapped to at most 100 destinations.")
+	}
+	if twice(dests) {
+		return nil, cc.Unknown() // observed fact: here, unlike when replacing, nobody foresaw it
 	}
 	for _, d := range q.W.Destinations.By("route", r.GUID) {
 		if d.Weight != nil {
 			return nil, cc.Unprocessable("Destinations cannot be inserted when there are weighted destinations already configured.")
 		}
+	}
+	if err := unspeakable(&q.Tx, r, added(&q.Tx, r, dests)); err != nil {
+		return nil, err
 	}
 	for _, d := range dests {
 		for _, have := range q.W.Destinations.By("route", r.GUID) {
@@ -222,6 +271,16 @@ func insertDestinations(q *cc.Req) (*cc.Reply, error) {
 	}
 	q.Touch(&r.Base)
 	return answer(q, r, nil), nil
+}
+
+// added are the destinations that a route does not have yet.
+func added(tx *cc.Tx, r *world.Route, dests []*world.Destination) (out []*world.Destination) {
+	for _, d := range dests {
+		if !slices.ContainsFunc(tx.W.Destinations.By("route", r.GUID), func(have *world.Destination) bool { return same(have, d) }) {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // MapWeb maps a route to the web process of an app, as manifests do. A mapping to any process of the app is good enough;
@@ -284,16 +343,23 @@ func UnmapAll(tx *cc.Tx, a *world.App, manifest bool) {
 }
 
 func replaceDestinations(q *cc.Req) (*cc.Reply, error) {
-	r, err := findForWrite(q)
+	dests, err := readDestinations(q, true)
 	if err != nil {
 		return nil, err
 	}
-	dests, err := readDestinations(q, true)
+	r, err := findForWrite(q)
 	if err != nil {
 		return nil, err
 	}
 	if err := mappable(q, r, dests); err != nil {
 		return nil, err
+	}
+	speak(&q.Tx, r, dests)
+	if twice(dests) {
+		return nil, cc.Unprocessable("Destinations cannot contain duplicate entries")
+	}
+	if unspeakable(&q.Tx, r, dests) != nil {
+		return nil, cc.Unknown() // only duplicates are expected here, so this one surfaces as it is
 	}
 	stays := func(have *world.Destination) bool {
 		return slices.ContainsFunc(dests, func(d *world.Destination) bool {
@@ -328,33 +394,35 @@ func findDestination(q *cc.Req, r *world.Route) (*world.Destination, error) {
 }
 
 func updateDestination(q *cc.Req) (*cc.Reply, error) {
-	r, err := findForWrite(q)
-	if err != nil {
-		return nil, err
-	}
 	b, err := q.Body("protocol")
 	if err != nil {
 		return nil, err
 	}
 	p, ok := b.Lookup("protocol")
 	s, _ := p.(string)
-	if ok && p != nil && s != "http1" && s != "http2" && s != "tcp" {
+	if ok && s != "http1" && s != "http2" && s != "tcp" {
 		b.Add("Destination protocol must be 'http1', 'http2' or 'tcp'.")
 	}
 	if err := b.Err(); err != nil {
+		return nil, err
+	}
+	r, err := findForWrite(q)
+	if err != nil {
 		return nil, err
 	}
 	d, err := findDestination(q, r)
 	if err != nil {
 		return nil, err
 	}
-	if s == "tcp" {
+	switch tcp := Protocol(&q.Tx, r) == "tcp"; {
+	case tcp && s != "tcp":
+		return nil, cc.Unprocessable("Destination protocol must be 'tcp' if the parent route's protocol is 'tcp'")
+	case !tcp && s == "tcp":
 		return nil, cc.Unprocessable("Destination protocol must be 'http1' or 'http2' if the parent route's protocol is 'http'")
 	}
-	if s == "" {
-		s = "http1"
+	if ok {
+		d.Protocol = s
 	}
-	d.Protocol = s
 	q.Touch(&d.Base)
 	self := "/v3/routes/" + r.GUID
 	o := presentDestination(d)

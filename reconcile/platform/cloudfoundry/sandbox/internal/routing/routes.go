@@ -148,15 +148,19 @@ func appRoutes(q *cc.Req) (*cc.Reply, error) {
 // Present shows a route.
 func Present(q *cc.Req, r *world.Route) tree.Obj {
 	self := "/v3/routes/" + r.GUID
-	protocol := "http"
-	if d, ok := q.W.Domains.Get(r.Domain); ok && d.RouterGroup != "" {
-		protocol = "tcp"
-	}
 	return cc.Head(&r.Base,
-		"protocol", protocol, "host", r.Host, "path", r.Path, "port", r.Port, "url", apps.RouteURL(&q.Tx, r),
+		"protocol", Protocol(&q.Tx, r), "host", r.Host, "path", r.Path, "port", r.Port, "url", apps.RouteURL(&q.Tx, r),
 		"destinations", presentDestinations(q, r, nil), "options", cc.StringMap(r.Options), "metadata", cc.Meta(&r.Base),
 		"relationships", tree.O("space", cc.One(r.Space), "domain", cc.One(r.Domain)),
 		"links", tree.O("self", q.Link(self), "space", q.Link("/v3/spaces/"+r.Space), "destinations", q.Link(self+"/destinations"), "domain", q.Link("/v3/domains/"+r.Domain)))
+}
+
+// Protocol is what a route speaks, http or tcp, by its domain.
+func Protocol(tx *cc.Tx, r *world.Route) string {
+	if d, ok := tx.W.Domains.Get(r.Domain); ok && d.RouterGroup != "" {
+		return "tcp"
+	}
+	return "http"
 }
 
 func find(q *cc.Req) (*world.Route, error) {
@@ -285,6 +289,9 @@ func SetOptions(r *world.Route, o tree.Obj) {
 }
 
 func createRoute(q *cc.Req) (*cc.Reply, error) {
+	if err := q.Feature("route_creation"); err != nil {
+		return nil, err
+	}
 	o, err := q.JSON()
 	if err != nil {
 		return nil, err
@@ -308,15 +315,12 @@ func createRoute(q *cc.Req) (*cc.Reply, error) {
 	if !ok {
 		return nil, cc.Unprocessable("Invalid space. Ensure that the space exists and you have access to it.")
 	}
+	d, ok := q.W.Domains.Get(cc.RelGUID(rel, "domain"))
+	if !ok {
+		return nil, cc.Unprocessable("Invalid domain. Ensure that the domain exists and you have access to it.")
+	}
 	if err := q.MayWriteSpace(sp.GUID, writers...); err != nil { // observed fact: 403, even if the space cannot be read
 		return nil, err
-	}
-	if err := q.Feature("route_creation"); err != nil {
-		return nil, err
-	}
-	d, ok := q.W.Domains.Get(cc.RelGUID(rel, "domain"))
-	if !ok || !tenancy.SeesDomain(q)(d) {
-		return nil, cc.Unprocessable("Invalid domain. Ensure that the domain exists and you have access to it.")
 	}
 	if host == "*" && d.Org == "" && !q.Admin() {
 		return nil, cc.Unprocessable("You do not have sufficient permissions to create a route with a wildcard host on a domain not scoped to an organization.")
@@ -406,10 +410,6 @@ func audit(tx *cc.Tx, r *world.Route, typ string, data tree.Obj) {
 }
 
 func updateRoute(q *cc.Req) (*cc.Reply, error) {
-	r, err := findForWrite(q)
-	if err != nil {
-		return nil, err
-	}
 	b, err := q.Body("options", "metadata")
 	if err != nil {
 		return nil, err
@@ -417,6 +417,10 @@ func updateRoute(q *cc.Req) (*cc.Reply, error) {
 	options := readOptions(q, b)
 	m := b.Metadata()
 	if err := b.Err(); err != nil {
+		return nil, err
+	}
+	r, err := findForWrite(q)
+	if err != nil {
 		return nil, err
 	}
 	if err := m.Check(&r.Base); err != nil {
