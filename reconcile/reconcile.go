@@ -93,6 +93,9 @@ func (r *Reconciler) Run(ctx context.Context, t *Target, trigger history.Trigger
 		Target: t.Name, Trigger: trigger, Mode: string(t.Mode), StartedAt: r.now(), Result: history.Running,
 	}}
 	if err := r.begin(ctx, run); err != nil {
+		if ctx.Err() == nil { // it is nowhere in the record, so it must be in the log
+			r.log().Error("no run: the history cannot be written, and without it nothing is changed", "target", t.Name, "error", err)
+		}
 		return run, err
 	}
 	before := requests(t.Driver)

@@ -2,6 +2,7 @@ package reconcile_test
 
 import (
 	"bytes"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -211,11 +212,16 @@ func TestNoMemoryNoChange(t *testing.T) {
 		f.scale("alex", "shop", 512)
 		events := f.count("/v3/audit_events")
 		f.history.Close()
+		var log bytes.Buffer
+		f.rec.Log = slog.New(slog.NewTextHandler(&log, nil))
 		if _, err := f.rec.Run(t.Context(), f.target, history.ByHand, nil); err == nil || !strings.Contains(err.Error(), "history") {
 			t.Fatalf("expected the history's failure, got %v", err)
 		}
 		if f.count("/v3/audit_events") != events {
 			t.Error("the platform was changed without a memory of it")
+		}
+		if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "without it nothing is changed") {
+			t.Errorf("the log alone can tell why nothing happens any more, and says: %s", log.String())
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -129,8 +130,12 @@ func told(env Env, format string, run *reconcile.Run) error {
 			}
 		}
 	}
+	abandoned := slices.ContainsFunc(run.Outcome.Steps, func(s platform.StepResult) bool { return s.Phase == platform.Abandoned })
+	if abandoned {
+		fmt.Fprintln(env.Err, "fettle: stopped before the end: apply again to go on from here")
+	}
 	switch {
-	case failed:
+	case failed, abandoned:
 		return exitCode(ExitError)
 	case run.Declined:
 		return exitCode(ExitDifferent)

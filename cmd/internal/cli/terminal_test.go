@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"context"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -14,31 +15,7 @@ import (
 
 // At a terminal apply shows its plan and asks. No is an answer of its own: neither done nor failed.
 func TestApplyAsksAtATerminal(t *testing.T) {
-	foundation := httptest.NewServer(sandbox.New(sandbox.Options{Speed: 50}))
-	defer foundation.Close()
-	admin, err := ccv3.New(ccv3.Config{API: foundation.URL, Username: "admin", Password: "admin"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var org struct{ GUID string }
-	if _, err := admin.Do(t.Context(), "POST", "/v3/organizations", map[string]any{"name": "acme"}, &org); err != nil {
-		t.Fatal(err)
-	}
-	in := map[string]any{"organization": map[string]any{"data": map[string]any{"guid": org.GUID}}}
-	if _, err := admin.Do(t.Context(), "POST", "/v3/spaces", map[string]any{"name": "dev", "relationships": in}, nil); err != nil {
-		t.Fatal(err)
-	}
-	manifest := filepath.Join(t.TempDir(), "manifest.yml")
-	for name, text := range map[string]string{
-		manifest: "applications: [{name: shop, no-route: true}]\n",
-		filepath.Join(filepath.Dir(manifest), "shop.txt"): "a shop\n",
-	} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	env := map[string]string{"CF_API": foundation.URL, "CF_USERNAME": "admin", "CF_PASSWORD": "admin", "HOME": t.TempDir()}
-
+	manifest, env := firstApp(t, 50)
 	const plan, question = "+ app acme/dev/shop", "Apply this plan? [y/N]"
 	for _, c := range []struct {
 		about, answer string
@@ -55,7 +32,7 @@ func TestApplyAsksAtATerminal(t *testing.T) {
 		t.Run(c.about, func(t *testing.T) {
 			var out, errs strings.Builder
 			code := cli.Main(t.Context(), append([]string{"apply", "-f", manifest, "-o", "acme", "-s", "dev"}, c.flags...), cli.Env{
-				In: strings.NewReader(c.answer), Out: &out, Err: &errs, Terminal: true, Getenv: func(name string) string { return env[name] },
+				In: strings.NewReader(c.answer), Out: &out, Err: &errs, Terminal: true, Getenv: env,
 			})
 			if code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
@@ -84,4 +61,62 @@ func TestUnknownSubcommandFails(t *testing.T) {
 	if code != cli.ExitError || !strings.Contains(errs.String(), `unknown command "lst"`) {
 		t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
 	}
+}
+
+// firstApp makes a foundation, and a manifest whose app it does not have yet; env says how to get there.
+func firstApp(t *testing.T, speed float64) (manifest string, env func(string) string) {
+	t.Helper()
+	foundation := httptest.NewServer(sandbox.New(sandbox.Options{Speed: speed}))
+	t.Cleanup(foundation.Close)
+	admin, err := ccv3.New(ccv3.Config{API: foundation.URL, Username: "admin", Password: "admin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var org struct{ GUID string }
+	if _, err := admin.Do(t.Context(), "POST", "/v3/organizations", map[string]any{"name": "acme"}, &org); err != nil {
+		t.Fatal(err)
+	}
+	in := map[string]any{"organization": map[string]any{"data": map[string]any{"guid": org.GUID}}}
+	if _, err := admin.Do(t.Context(), "POST", "/v3/spaces", map[string]any{"name": "dev", "relationships": in}, nil); err != nil {
+		t.Fatal(err)
+	}
+	manifest = filepath.Join(t.TempDir(), "manifest.yml")
+	for name, text := range map[string]string{
+		manifest: "applications: [{name: shop, no-route: true}]\n",
+		filepath.Join(filepath.Dir(manifest), "shop.txt"): "a shop\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	vars := map[string]string{"CF_API": foundation.URL, "CF_USERNAME": "admin", "CF_PASSWORD": "admin", "HOME": t.TempDir()}
+	return manifest, func(name string) string { return vars[name] }
+}
+
+// An apply that was told to stop has not done what it was asked for: a CI job that is cancelled must not look like one that
+// succeeded.
+func TestStoppedApplyFails(t *testing.T) {
+	manifest, env := firstApp(t, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	errs := &atWord{word: "uploading", then: stop}
+	var out strings.Builder
+	code := cli.Main(ctx, []string{"apply", "-f", manifest, "-o", "acme", "-s", "dev", "--auto-approve"}, cli.Env{Out: &out, Err: errs, Getenv: env})
+	if code != cli.ExitError || !strings.Contains(errs.said.String(), "apply again to go on") || !strings.Contains(out.String(), "1 abandoned") {
+		t.Errorf("exit code %d\n%s%s", code, out.String(), errs.said.String())
+	}
+}
+
+// atWord does something as soon as a word is written.
+type atWord struct {
+	said strings.Builder
+	word string
+	then func()
+}
+
+func (w *atWord) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), w.word) {
+		w.then()
+	}
+	return w.said.Write(p)
 }

@@ -28,6 +28,7 @@ import (
 //	rollout                                      audit.app.deployment.create                  that
 //	routes and destinations                      audit.route.*, audit.app.(un)map-route       route, app, process
 //	service bindings                             audit.service_binding.*                      app, instance
+//	service bindings of an app that was deleted  audit.app.delete-request                     the name
 //
 // A deployment of type rollback resets environment, commands, sidecars and droplet.
 func explanationOf(c diff.Change, obs platform.Observation) explanation {
@@ -223,6 +224,9 @@ func (x *explanation) binding(c diff.Change, obs platform.Observation) {
 			}
 			return when(e.request["service_instance_guid"] == instanceGUID, named)
 		}, "audit.service_binding.delete", "audit.service_binding.start_delete")
+		x.add("", func(e *event) clue {
+			return when(e.Target.GUID != appGUID && strings.EqualFold(e.Target.Name, app), named)
+		}, "audit.app.delete-request")
 		return
 	}
 	guid := obs.IDs[c.Ref]

@@ -3,6 +3,7 @@ package cloudfoundry
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,7 +25,10 @@ func eventsOf(t *testing.T, lines ...[4]string) []*event {
 		if data == "" {
 			data = "{}"
 		}
-		target, name := l[2], l[2]
+		target, name, ok := strings.Cut(l[2], ":")
+		if !ok {
+			name = target
+		}
 		text := fmt.Sprintf(`{"guid":"e%d","created_at":"2026-01-02T03:04:%02dZ","type":%q,"actor":{"guid":"g-%s","type":"user","name":"%s@x"},"target":{"guid":%q,"type":"app","name":%q},"data":%s,"space":{"guid":"space"}}`,
 			i+1, i+1, l[0], l[1], l[1], target, name, data)
 		var e ccv3.AuditEvent
@@ -178,6 +182,11 @@ func TestWhichEventExplainsAChange(t *testing.T) {
 				{"audit.service_binding.delete", "bob", "b", `{"request":{"app_guid":"app","route_guid":null,"service_instance_guid":"other"}}`},
 			},
 			want: "eve@x e1: ",
+		},
+		{
+			name: "a binding that went with its app", change: diff.Change{Ref: binding, Op: diff.Add},
+			events: events{{"audit.app.delete-request", "eve", "an earlier one:web", ""}, {"audit.app.delete-request", "bob", "other", ""}},
+			want:   "eve@x e1: ",
 		},
 		{
 			name: "a binding made by hand", change: diff.Change{Ref: binding, Op: diff.Remove},
