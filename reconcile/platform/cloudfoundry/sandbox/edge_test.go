@@ -143,3 +143,22 @@ func TestRequestCounter(t *testing.T) {
 		t.Errorf("counted %d: %v", n, s.Requests())
 	}
 }
+
+// A list says all that is wrong with its parameters at once, in the order of the controller's validators.
+func TestListProblems(t *testing.T) {
+	s := quick()
+	u := login(t, s, "admin", "admin")
+	const unknown = "Unknown query parameter(s): 'x'. Valid parameters are: 'page', 'per_page', 'order_by', 'created_ats', 'updated_ats', 'guids', " +
+		"'names', 'organization_guids', 'label_selector'"
+	for query, want := range map[string]string{
+		"page=0&per_page=0":           "Page must be a positive integer, Per page must be a positive integer",
+		"x=1&order_by=size":           "Order by can only be: 'created_at', 'updated_at', 'name', " + unknown,
+		"x=1&label_selector=!!":       "Invalid label_selector value, " + unknown,
+		"per_page=5001&created_ats=1": "Per page must be between 1 and 5000, Created ats has an invalid timestamp format. Timestamps should be formatted as 'YYYY-MM-DDThh:mm:ssZ'",
+	} {
+		if got := u.do(400, "GET", "/v3/isolation_segments?"+query, "").at("errors.0.detail"); !strings.HasSuffix(got, ": "+want) && got != want {
+			t.Errorf("%s\n got %s\nwant %s", query, got, want)
+		}
+	}
+	u.do(200, "GET", "/v3/isolation_segments?order_by=%2Bname&per_page=5x", "")
+}

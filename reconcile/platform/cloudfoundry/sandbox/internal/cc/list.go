@@ -183,73 +183,61 @@ func (l *List[R]) fail(problem string) error {
 	return BadQuery(problem)
 }
 
-// read checks all parameters and returns the conjunction of the filters.
+// read checks all parameters and returns the conjunction of the filters. All that is wrong is said at once, in the order
+// of the controller's validators: what every list has, the label selector, then what this list adds.
 func (l *List[R]) read(q *Req) (match func(R) bool, page, perPage int, err error) {
 	q.lastWins()
 	names := []string{"page", "per_page", "order_by", "created_ats", "updated_ats", "guids"}
 	for _, f := range l.Filters {
 		names = append(names, f.Name)
 	}
+	page, perPage, problems := q.page()
+	if by := q.Query.Get("order_by"); by != "" {
+		if _, _, problem := l.order(by); problem != "" {
+			problems = append(problems, problem)
+		}
+	}
+	keys := q.queryKeys()
+	var all []func(R) bool
+	for _, attr := range []string{"created_ats", "updated_ats"} {
+		for _, k := range keys {
+			name, op, _ := operator(k)
+			if name != attr {
+				continue
+			}
+			m, wrong := timeFilter(name, op, commas.Split(q.Query.Get(k), -1))
+			problems = append(problems, wrong...)
+			all = append(all, func(r R) bool {
+				if name == "created_ats" {
+					return m(r.Head().Created)
+				}
+				return m(r.Head().Updated)
+			})
+		}
+	}
+	if slices.Contains(keys, "guids") {
+		set := map[string]bool{}
+		for _, v := range commas.Split(q.Query.Get("guids"), -1) {
+			set[v] = true
+		}
+		all = append(all, func(r R) bool { return set[r.Head().GUID] })
+	}
+	matches, selector, rest := l.filters(q, keys)
+	problems = append(problems, selector...)
 	var unknown []string
-	for _, k := range q.queryKeys() {
+	for _, k := range keys {
 		name, op, hasOp := operator(k)
 		if !slices.Contains(names, name) || hasOp && op == "" {
 			unknown = append(unknown, "'"+name+"'")
 		}
 	}
 	if unknown != nil {
-		return nil, 0, 0, l.fail("Unknown query parameter(s): " + strings.Join(unknown, ", ") + ". Valid parameters are: '" + strings.Join(names, "', '") + "'")
+		problems = append(problems, "Unknown query parameter(s): "+strings.Join(unknown, ", ")+". Valid parameters are: '"+strings.Join(names, "', '")+"'")
 	}
-	page, perPage, problem := q.page()
-	if problem != "" {
-		return nil, 0, 0, l.fail(problem)
+	if problems = append(problems, rest...); len(problems) > 0 {
+		return nil, 0, 0, l.fail(strings.Join(problems, ", "))
 	}
-	var all []func(R) bool
-	for _, k := range q.queryKeys() {
-		name, op, _ := operator(k)
-		values := commas.Split(q.Query.Get(k), -1)
-		switch name {
-		case "page", "per_page", "order_by":
-			continue
-		case "guids":
-			set := make(map[string]bool, len(values))
-			for _, v := range values {
-				set[v] = true
-			}
-			all = append(all, func(r R) bool { return set[r.Head().GUID] })
-			continue
-		case "created_ats", "updated_ats":
-			m, problem := timeFilter(name, op, values)
-			if problem != "" {
-				return nil, 0, 0, l.fail(problem)
-			}
-			if name == "created_ats" {
-				all = append(all, func(r R) bool { return m(r.Head().Created) })
-			} else {
-				all = append(all, func(r R) bool { return m(r.Head().Updated) })
-			}
-			continue
-		}
-		for i := range l.Filters {
-			f := &l.Filters[i]
-			if f.Name != name || f.Make == nil {
-				continue
-			}
-			m, problem := f.Make(q, values)
-			if problem != "" {
-				return nil, 0, 0, l.fail(problem)
-			}
-			if m == nil {
-				break
-			}
-			if op == "not" && f.Not {
-				pos := m
-				m = func(r R) bool { return !pos(r) }
-			}
-			all = append(all, m)
-			break
-		}
-	}
+	all = append(all, matches...)
 	return func(r R) bool {
 		for _, m := range all {
 			if !m(r) {
@@ -258,6 +246,55 @@ func (l *List[R]) read(q *Req) (match func(R) bool, page, perPage int, err error
 		}
 		return true
 	}, page, perPage, nil
+}
+
+// filters makes the filters of this list that the request names, and says what is wrong with the label selector and with
+// the others.
+func (l *List[R]) filters(q *Req, keys []string) (all []func(R) bool, selector, rest []string) {
+	for i := range l.Filters {
+		f := &l.Filters[i]
+		for _, k := range keys {
+			name, op, _ := operator(k)
+			if f.Name != name || f.Make == nil {
+				continue
+			}
+			m, problem := f.Make(q, commas.Split(q.Query.Get(k), -1))
+			switch {
+			case problem != "" && name == "label_selector":
+				selector = append(selector, problem)
+			case problem != "":
+				rest = append(rest, problem)
+			case m != nil && op == "not" && f.Not:
+				all = append(all, func(r R) bool { return !m(r) })
+			case m != nil:
+				all = append(all, m)
+			}
+		}
+	}
+	return all, selector, rest
+}
+
+// order reads a value of order_by: the name, with - before it for descending and perhaps + for ascending.
+func (l *List[R]) order(by string) (o Order[R], down bool, problem string) {
+	name, down := strings.CutPrefix(by, "-")
+	if !down {
+		name = strings.TrimPrefix(name, "+")
+	}
+	orders := l.Orders
+	if !l.OnlyOrders {
+		orders = append([]Order[R]{
+			{"created_at", func(a, b R) int { return cmp.Compare(a.Head().Seq, b.Head().Seq) }},
+			{"updated_at", func(a, b R) int { return a.Head().Updated.Compare(b.Head().Updated) }},
+		}, orders...)
+	}
+	var names []string
+	for _, o := range orders {
+		if o.Name == name {
+			return o, down, ""
+		}
+		names = append(names, "'"+o.Name+"'")
+	}
+	return Order[R]{}, false, "Order by can only be: " + strings.Join(names, ", ")
 }
 
 // sort orders rows as asked; the default is the order of creation, in which they come. It returns the order as links
@@ -270,36 +307,24 @@ func (l *List[R]) sort(q *Req, rows []R) (string, error) {
 	if by == "" {
 		return "", nil
 	}
-	name, down := strings.CutPrefix(by, "-")
-	orders := l.Orders
-	if !l.OnlyOrders {
-		orders = append([]Order[R]{
-			{"created_at", func(a, b R) int { return cmp.Compare(a.Head().Seq, b.Head().Seq) }},
-			{"updated_at", func(a, b R) int { return a.Head().Updated.Compare(b.Head().Updated) }},
-		}, orders...)
+	o, down, problem := l.order(by)
+	if problem != "" {
+		return "", l.fail(problem)
 	}
-	var names []string
-	for _, o := range orders {
-		names = append(names, "'"+o.Name+"'")
-		if o.Name != name {
-			continue
+	slices.SortStableFunc(rows, func(a, b R) int {
+		c := o.Compare(a, b)
+		if c == 0 {
+			c = cmp.Compare(a.Head().GUID, b.Head().GUID)
 		}
-		slices.SortStableFunc(rows, func(a, b R) int {
-			c := o.Compare(a, b)
-			if c == 0 {
-				c = cmp.Compare(a.Head().GUID, b.Head().GUID)
-			}
-			if down {
-				return -c
-			}
-			return c
-		})
 		if down {
-			return "-" + name, nil
+			return -c
 		}
-		return "+" + name, nil
+		return c
+	})
+	if down {
+		return "-" + o.Name, nil
 	}
-	return "", l.fail("Order by can only be: " + strings.Join(names, ", "))
+	return "+" + o.Name, nil
 }
 
 // lastWins keeps the last of repeated parameters, as Rack does.
@@ -330,31 +355,35 @@ func operator(key string) (name, op string, has bool) {
 	return name, strings.TrimSuffix(rest, "]"), has
 }
 
-func (q *Req) page() (page, perPage int, problem string) {
-	read := func(key, label string, fallback int) (int, string) {
+func (q *Req) page() (page, perPage int, problems []string) {
+	read := func(key, label string, fallback int) int {
 		s, ok := q.Query[key]
 		if !ok {
-			return fallback, ""
+			return fallback
 		}
-		n, err := strconv.Atoi(s[0])
-		if err != nil || n < 1 {
-			return 0, label + " must be a positive integer"
+		n := leadingInt(s[0])
+		if n < 1 {
+			problems = append(problems, label+" must be a positive integer")
 		}
-		return n, ""
+		return n
 	}
-	page, p1 := read("page", "Page", 1)
-	perPage, p2 := read("per_page", "Per page", defaultPerPage)
-	switch {
-	case p1 != "" && p2 != "":
-		problem = p1 + ", " + p2
-	case p1 != "":
-		problem = p1
-	case p2 != "":
-		problem = p2
-	case perPage > maxPerPage:
-		problem = "Per page must be between 1 and 5000"
+	page, perPage = read("page", "Page", 1), read("per_page", "Per page", defaultPerPage)
+	if perPage > maxPerPage {
+		problems = append(problems, "Per page must be between 1 and 5000")
 	}
-	return page, perPage, problem
+	return page, perPage, problems
+}
+
+var digits = regexp.MustCompile(`\A\s*\+?(\d{1,9})`)
+
+// leadingInt is the number that a text begins with, as the controller reads it ("5x" is 5), else 0.
+func leadingInt(s string) int {
+	m := digits.FindStringSubmatch(s)
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(m[1])
+	return n
 }
 
 const stamp = "2006-01-02T15:04:05Z"
@@ -362,21 +391,21 @@ const stamp = "2006-01-02T15:04:05Z"
 // Stamp is how the controller writes a time: whole seconds, UTC.
 func Stamp(t time.Time) string { return t.UTC().Format(stamp) }
 
-func timeFilter(name, op string, values []string) (func(time.Time) bool, string) {
+func timeFilter(name, op string, values []string) (match func(time.Time) bool, problems []string) {
 	label := Human(name)
 	switch op {
 	case "", "lt", "lte", "gt", "gte":
 	default:
-		return nil, fmt.Sprintf("%s Invalid relational operator: '%s'", label, op)
+		problems = append(problems, fmt.Sprintf("%s Invalid relational operator: '%s'", label, op))
 	}
 	if op != "" && len(values) > 1 {
-		return nil, label + " only accepts one value when using a relational operator"
+		return nil, append(problems, label+" only accepts one value when using a relational operator")
 	}
 	var ts []int64
 	for _, v := range values {
 		t, err := time.Parse(stamp, v)
 		if err != nil {
-			return nil, label + " has an invalid timestamp format. Timestamps should be formatted as 'YYYY-MM-DDThh:mm:ssZ'"
+			problems = append(problems, label+" has an invalid timestamp format. Timestamps should be formatted as 'YYYY-MM-DDThh:mm:ssZ'")
 		}
 		ts = append(ts, t.Unix())
 	}
@@ -393,7 +422,7 @@ func timeFilter(name, op string, values []string) (func(time.Time) bool, string)
 			return u >= ts[0]
 		}
 		return slices.Contains(ts, u)
-	}, ""
+	}, problems
 }
 
 func (q *Req) pagination(total, page, perPage int, order string) tree.Obj {

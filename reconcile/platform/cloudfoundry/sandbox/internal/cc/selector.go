@@ -1,6 +1,7 @@
 package cc
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,13 +20,19 @@ var (
 	selHas   = regexp.MustCompile(`\A\s*(!?)([^\s!=,()]+)\s*\z`)
 )
 
+const maxRequirements = 50
+
 // parseSelector reads a label selector: k, !k, k=v, k==v, k!=v, k in (a,b), k notin (a,b), joined by commas.
 func parseSelector(s string) ([]requirement, string) {
 	if strings.TrimSpace(s) == "" {
 		return nil, "Missing label_selector value"
 	}
+	parts := splitSelector(s)
+	if len(parts) > maxRequirements {
+		return nil, fmt.Sprintf("Too many label_selector requirements (maximum is %d)", maxRequirements)
+	}
 	var out []requirement
-	for _, part := range splitSelector(s) {
+	for _, part := range parts {
 		var r requirement
 		if m := selSet.FindStringSubmatch(part); m != nil {
 			r = requirement{key: m[1], not: m[2] == "notin", in: []string{}}
