@@ -70,7 +70,7 @@ func change(each func(*cc.Req, world.NetworkPolicy)) cc.Handler {
 				}
 			}
 		}
-		if err := json.Unmarshal(q.Text(), &body); err != nil {
+		if json.Unmarshal(q.Text(), &body) != nil { // nothing but this text is said about it
 			return refused(http.StatusBadRequest, "invalid values passed to API"), nil
 		}
 		if len(body.Policies) == 0 {
