@@ -7,6 +7,8 @@ package apps
 
 import (
 	"cmp"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
@@ -69,7 +71,7 @@ var list = &cc.List[*world.App]{
 		cc.In("space_guids", func(_ *cc.Req, a *world.App) string { return a.Space }),
 		cc.In("stacks", func(_ *cc.Req, a *world.App) string { return a.Stack }),
 		cc.Include[*world.App]("space", "org", "space.organization"),
-		cc.In("lifecycle_type", func(_ *cc.Req, a *world.App) string { return a.Lifecycle }),
+		{Name: "lifecycle_type", Make: byLifecycle},
 		cc.Labels[*world.App](),
 	},
 	Orders: []cc.Order[*world.App]{
@@ -120,7 +122,31 @@ func PresentLifecycle(typ string, buildpacks []string, stack string) tree.Obj {
 	if buildpacks == nil {
 		buildpacks = []string{}
 	}
-	return tree.O("type", typ, "data", tree.O("buildpacks", buildpacks, "stack", cc.OrNil(stack)))
+	shown := make([]string, len(buildpacks))
+	for i, b := range buildpacks {
+		shown[i] = BuildpackName(b)
+	}
+	return tree.O("type", typ, "data", tree.O("buildpacks", shown, "stack", cc.OrNil(stack)))
+}
+
+// BuildpackName is how a buildpack is shown: who may log in to where it comes from, and how, stays secret.
+func BuildpackName(name string) string {
+	u, err := url.Parse(name)
+	if err != nil || u.User == nil {
+		return name
+	}
+	_, rest, _ := strings.Cut(name, "://")
+	_, rest, _ = strings.Cut(rest, "@")
+	return u.Scheme + "://***:***@" + rest
+}
+
+// byLifecycle takes one type, not a list of them.
+func byLifecycle(q *cc.Req, _ []string) (func(*world.App) bool, string) {
+	typ := q.Query.Get("lifecycle_type")
+	if !slices.Contains([]string{world.Buildpack, world.Docker, world.CNB}, typ) {
+		return nil, "Invalid lifecycle_type: '" + typ + "'"
+	}
+	return func(a *world.App) bool { return a.Lifecycle == typ }, ""
 }
 
 // Present shows an app.

@@ -49,6 +49,23 @@ func ReadLifecycle(b *cc.Body, fallback string) *Lifecycle {
 	return l
 }
 
+// ReadBuildLifecycle reads the field lifecycle of a build, which has to name its type.
+func ReadBuildLifecycle(b *cc.Body) *Lifecycle {
+	l := ReadLifecycle(b, world.Buildpack)
+	if l == nil {
+		return nil
+	}
+	o, _ := b.Get("lifecycle").(tree.Obj)
+	if _, isText := o.Get("type").(string); !isText {
+		at := len(b.Problems)
+		if at > 0 && b.Problems[at-1] == "Lifecycle data must be an object" {
+			at--
+		}
+		b.Problems = slices.Insert(b.Problems, at, "Lifecycle type must be a string")
+	}
+	return l
+}
+
 // readData reads what the lifecycles with buildpacks have. Problems are collected in the order of the controller.
 func (l *Lifecycle) readData(b *cc.Body, data tree.Obj) {
 	if u := cc.UnknownFields(data, "buildpacks", "stack", "credentials"); u != "" {

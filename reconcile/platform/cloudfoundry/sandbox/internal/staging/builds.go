@@ -1,6 +1,7 @@
 package staging
 
 import (
+	"errors"
 	"math"
 	"slices"
 
@@ -93,10 +94,19 @@ func updateBuild(q *cc.Req) (*cc.Reply, error) {
 }
 
 func createBuild(q *cc.Req) (*cc.Reply, error) {
-	b, err := q.Body("package", "lifecycle", "staging_memory_in_mb", "staging_disk_in_mb", "staging_log_rate_limit_bytes_per_second", "metadata")
+	o, err := q.JSON()
 	if err != nil {
 		return nil, err
 	}
+	b := &cc.Body{Obj: o} // the checks in the controller's order
+	disk := apps.Whole(b, "staging_disk_in_mb", 1, "greater than 0", math.MaxInt64)
+	memory := apps.Whole(b, "staging_memory_in_mb", 1, "greater than 0", math.MaxInt64)
+	logs := apps.Whole(b, "staging_log_rate_limit_bytes_per_second", -1, "greater than or equal to -1", math.MaxInt64)
+	if u := cc.UnknownFields(o, "package", "lifecycle", "environment_variables", "staging_memory_in_mb", "staging_disk_in_mb",
+		"staging_log_rate_limit_bytes_per_second", "metadata"); u != "" {
+		b.Add("%s", u)
+	}
+	l := apps.ReadBuildLifecycle(b)
 	guid, isText := b.Path("package", "guid").(string)
 	if guid == "" {
 		b.Add("Package guid can't be blank")
@@ -107,21 +117,27 @@ func createBuild(q *cc.Req) (*cc.Reply, error) {
 	if n := len(guid); n < 1 || n > 200 {
 		b.Add("Package guid must be between 1 and 200 characters")
 	}
-	l := apps.ReadLifecycle(b, world.Buildpack)
-	memory := apps.Whole(b, "staging_memory_in_mb", 1, "greater than 0", math.MaxInt32)
-	disk := apps.Whole(b, "staging_disk_in_mb", 1, "greater than 0", math.MaxInt32)
-	logs := apps.Whole(b, "staging_log_rate_limit_bytes_per_second", -1, "greater than or equal to -1", math.MaxInt64)
 	m := b.Metadata()
 	if err := b.Err(); err != nil {
 		return nil, err
 	}
 	p, ok := q.W.Packages.Get(guid)
-	if !ok || appOf(q, p.App) == nil {
-		return nil, cc.Unprocessable("Unable to use package. Ensure that the package exists and you have access to it.")
+	var a *world.App
+	if ok {
+		a = appOf(q, p.App)
 	}
-	a := appOf(q, p.App)
-	if err := q.MayWriteSpace(a.Space, world.SpaceDeveloper, world.SpaceSupporter); err != nil {
+	var suspended *cc.Error
+	if a == nil {
+		err = cc.NotAuthorized()
+	} else {
+		err = q.MayWriteSpace(a.Space, world.SpaceDeveloper, world.SpaceSupporter)
+	}
+	switch {
+	case err == nil:
+	case errors.As(err, &suspended) && suspended.Title == cc.OrgSuspended().Title:
 		return nil, err
+	default:
+		return nil, cc.Unprocessable("Unable to use package. Ensure that the package exists and you have access to it.")
 	}
 	if p.State != world.Ready {
 		return nil, cc.BadRequest("Cannot stage package whose state is not ready.")

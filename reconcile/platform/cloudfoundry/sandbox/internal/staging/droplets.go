@@ -79,7 +79,7 @@ func packageDroplets(q *cc.Req) (*cc.Reply, error) {
 func presentBuildpacks(d *world.Droplet) []any {
 	out := []any{}
 	for _, b := range d.Buildpacks {
-		out = append(out, tree.O("name", b, "detect_output", "", "buildpack_name", b, "version", "1.0.0"))
+		out = append(out, tree.O("name", apps.BuildpackName(b), "detect_output", "", "buildpack_name", apps.BuildpackName(b), "version", "1.0.0"))
 	}
 	return out
 }

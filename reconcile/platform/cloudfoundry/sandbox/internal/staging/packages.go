@@ -100,13 +100,42 @@ func showPackage(q *cc.Req) (*cc.Reply, error) {
 }
 
 func updatePackage(q *cc.Req) (*cc.Reply, error) {
-	p, _, err := findPackage(q)
+	b, err := q.Body("username", "password", "metadata")
 	if err != nil {
 		return nil, err
 	}
-	if err := patchMeta(q, &p.Base, p.App); err != nil {
+	m := b.Metadata()
+	if err := b.Err(); err != nil {
 		return nil, err
 	}
+	p, a, err := findPackage(q)
+	if err != nil {
+		return nil, err
+	}
+	given := func(v any) bool { return v != nil && v != false }
+	if p.Type != "docker" && (given(b.Get("username")) || given(b.Get("password"))) {
+		return nil, cc.Unprocessable("Cannot update Docker credentials for a buildpack app.")
+	}
+	if err := q.MayWriteSpace(a.Space); err != nil {
+		return nil, err
+	}
+	if err := m.Check(&p.Base); err != nil {
+		return nil, err
+	}
+	for _, f := range []struct {
+		key string
+		to  *string
+	}{{"username", &p.Username}, {"password", &p.Password}} {
+		switch v := b.Get(f.key).(type) {
+		case nil, bool:
+		case string:
+			*f.to = v
+		default:
+			*f.to = cc.Inspect(v)
+		}
+	}
+	m.Apply(&p.Base)
+	q.Touch(&p.Base)
 	return cc.OK(presentPackage(q, p)), nil
 }
 
@@ -158,8 +187,6 @@ func createPackage(q *cc.Req) (*cc.Reply, error) {
 	switch {
 	case p.Type == "docker" && a.Lifecycle == world.Buildpack:
 		return nil, cc.Unprocessable("Cannot create Docker package for a buildpack app.")
-	case p.Type == "docker" && a.Lifecycle == world.CNB:
-		return nil, cc.Unprocessable("Cannot create Docker package for a cnb app.")
 	case p.Type == "bits" && a.Lifecycle == world.Docker:
 		return nil, cc.Unprocessable("Cannot create bits package for a Docker app.")
 	}
@@ -206,23 +233,27 @@ func readImage(b *cc.Body, data tree.Obj, p *world.Package) {
 }
 
 func copyPackage(q *cc.Req, source string) (*cc.Reply, error) {
-	b, err := q.Body("relationships", "metadata")
+	o, err := q.JSON()
 	if err != nil {
 		return nil, err
 	}
-	rel := b.Relationships([]string{"app"})
-	if err := b.Err(); err != nil {
-		return nil, err
-	}
-	src, ok := q.W.Packages.Get(source)
-	if !ok || appOf(q, src.App) == nil {
-		return nil, cc.NotFound("Package")
-	}
-	a := appOf(q, cc.RelGUID(rel, "app"))
+	guid, _ := o.Path("relationships", "app", "data", "guid").(string) // nothing else of the body is looked at
+	a := appOf(q, guid)
 	if a == nil {
 		return nil, cc.Unprocessable("App is invalid. Ensure it exists and you have access to it.")
 	}
 	if err := q.MayWriteSpace(a.Space); err != nil {
+		return nil, err
+	}
+	src, ok := q.W.Packages.Get(source)
+	var from *world.App
+	if ok {
+		from = appOf(q, src.App)
+	}
+	if from == nil {
+		return nil, cc.Unprocessable("Source package is invalid. Ensure it exists and you have access to it.")
+	}
+	if err := q.MayWriteSpace(from.Space); err != nil {
 		return nil, err
 	}
 	if src.App == a.GUID {
@@ -230,7 +261,7 @@ func copyPackage(q *cc.Req, source string) (*cc.Reply, error) {
 	}
 	p := &world.Package{
 		Base: q.W.Base(), App: a.GUID, Type: src.Type, State: world.Copying, Source: src.GUID, Bits: src.Bits,
-		Image: src.Image, Username: src.Username, Password: src.Password, Procfile: src.Procfile, Faults: src.Faults,
+		Image: src.Image, Procfile: src.Procfile, Faults: src.Faults,
 	}
 	if p.Type == "docker" {
 		p.State = world.Ready
@@ -243,14 +274,7 @@ func copyPackage(q *cc.Req, source string) (*cc.Reply, error) {
 }
 
 func uploadPackage(q *cc.Req) (*cc.Reply, error) {
-	p, a, err := findPackage(q)
-	if err != nil {
-		return nil, err
-	}
-	if err := q.MayWriteSpace(a.Space); err != nil {
-		return nil, err
-	}
-	if err := q.Feature("app_bits_upload"); err != nil {
+	if err := q.FeatureForAll("app_bits_upload"); err != nil {
 		return nil, err
 	}
 	bits, err := q.Part("bits")
@@ -268,6 +292,13 @@ func uploadPackage(q *cc.Req) (*cc.Reply, error) {
 	}
 	if bits == nil && len(matched) == 0 {
 		return nil, cc.Unprocessable("Upload must include either resources or bits")
+	}
+	p, a, err := findPackage(q)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.MayWriteSpace(a.Space); err != nil {
+		return nil, err
 	}
 	if p.Type != "bits" {
 		return nil, cc.Unprocessable("Package type must be bits.")
