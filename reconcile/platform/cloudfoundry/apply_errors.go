@@ -81,6 +81,13 @@ var reasons = []struct {
 	{regexp.MustCompile(`mapped to destinations in different spaces|[Rr]oute .*already (exists|in use)|not available`), func(s *platform.Step, e *platform.Error, _ []string) {
 		e.Hint = "the route belongs to another space: choose another host, or have it shared with this space (cf share-route)"
 	}},
+	{regexp.MustCompile(`Failed to create (?:random|default) route from app name`), func(s *platform.Step, e *platform.Error, _ []string) {
+		e.Origin = fieldOf(s, "/routed", e.Origin)
+		e.Hint = "declare `routes` with a host of your choice, or name the app with letters, digits, - and _ alone"
+	}},
+	{regexp.MustCompile(`Feature Disabled: (\S+)`), func(_ *platform.Step, e *platform.Error, found []string) {
+		e.Hint = fmt.Sprintf("the foundation does not allow it: have an administrator enable it (cf enable-feature-flag %s)", found[0])
+	}},
 	{regexp.MustCompile(`For route '([^']+)'`), func(s *platform.Step, e *platform.Error, found []string) {
 		e.Origin = originOf(s, manifest.KindRoute, found[0], e.Origin)
 		e.Hint = "correct the route"

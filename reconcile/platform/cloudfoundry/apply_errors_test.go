@@ -55,6 +55,23 @@ func TestWhatAPersonReads(t *testing.T) {
 				"(create it (cf create-service or cf create-user-provided-service), or correct the name; `cf services` lists what exists)",
 		},
 		{
+			name:  "a name that is no host",
+			text:  "applications:\n- name: web shop\n  path: web\n  random-route: true\n",
+			class: platform.Invalid,
+			want: "manifest.yml:4:17: app acme/dev/web shop: creating the app: Failed to create random route from app name: Host must be either \"*\" or " +
+				"contain only alphanumeric characters, \"_\", or \"-\" (declare `routes` with a host of your choice, or name the app with letters, digits, - and _ alone)",
+		},
+		{
+			name: "a feature that is switched off",
+			before: func(f *foundation) {
+				f.do(http.MethodPatch, "/v3/feature_flags/diego_docker", map[string]any{"enabled": false}, nil)
+			},
+			text:  "applications:\n- name: web\n  docker: {image: registry.example.com/web}\n  no-route: true\n",
+			class: platform.Invalid,
+			want: "manifest.yml:2:3: app acme/dev/web: creating the app: Feature Disabled: diego_docker " +
+				"(the foundation does not allow it: have an administrator enable it (cf enable-feature-flag diego_docker))",
+		},
+		{
 			name:  "unknown stack",
 			text:  "applications:\n- name: web\n  path: web\n  no-route: true\n  stack: cflinuxfs99\n",
 			class: platform.Invalid,
