@@ -460,10 +460,7 @@ func (s Scale) Check(tx *cc.Tx, a *world.App, p *world.Process) error {
 	if s.Memory != nil && *s.Memory != p.Memory && *s.Memory <= sidecarMemory(tx, p) {
 		return cc.Unprocessable("The requested memory allocation is not large enough to run all of your sidecar processes")
 	}
-	var problems []string
-	if s.Disk != nil && *s.Disk > runtime.MaxDisk {
-		problems = append(problems, "disk_quota too much disk requested (requested "+string(tree.JSON(*s.Disk))+" MB - must be less than 10240 MB)")
-	}
+	problems := s.diskProblems()
 	if a.Started {
 		after := *p
 		s.set(&after)
@@ -473,6 +470,22 @@ func (s Scale) Check(tx *cc.Tx, a *world.App, p *world.Process) error {
 		return cc.Unprocessable("%s", strings.Join(problems, ", "))
 	}
 	return nil
+}
+
+func (s Scale) diskProblems() (problems []string) {
+	if s.Disk != nil && *s.Disk > runtime.MaxDisk {
+		problems = append(problems, "disk_quota too much disk requested (requested "+string(tree.JSON(*s.Disk))+" MB - must be less than 10240 MB)")
+	}
+	return problems
+}
+
+// Limits says which limits of the platform a process would break, quotas apart.
+func (s Scale) Limits(tx *cc.Tx, p *world.Process) []string {
+	problems := s.diskProblems()
+	if s.Memory != nil && *s.Memory != p.Memory && *s.Memory <= sidecarMemory(tx, p) {
+		problems = append(problems, "memory process_memory_insufficient_for_sidecars")
+	}
+	return problems
 }
 
 // sidecarMemory is what the sidecars of a process take of its memory.

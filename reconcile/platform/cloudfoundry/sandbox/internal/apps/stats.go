@@ -22,18 +22,19 @@ func showStats(q *cc.Req, _ *world.App, p *world.Process) (*cc.Reply, error) {
 			continue
 		}
 		running := state == runtime.Running
+		in := p.Running[i]
 		var details any
 		if state == runtime.Crashed {
 			details = "APP/PROC/WEB: Exited with status 1"
 		}
 		usage := tree.Obj{}
 		if running {
-			usage = tree.O("time", cc.Stamp(q.Now), "cpu", 0.01, "cpu_entitlement", 0.05, "mem", p.Memory<<20/4, "disk", p.Disk<<20/8, "log_rate", 0)
+			usage = tree.O("time", cc.Stamp(q.Now), "cpu", 0.01, "cpu_entitlement", 0.05, "mem", in.Memory<<20/4, "disk", in.Disk<<20/8, "log_rate", 0)
 		}
 		out = append(out, tree.O(
-			"type", p.Type, "index", i, "instance_guid", p.Running[i].GUID, "state", state, "routable", running,
+			"type", p.Type, "index", i, "instance_guid", in.GUID, "state", state, "routable", running,
 			"host", "10.0.0."+strconv.Itoa(1+i%250), "instance_internal_ip", "10.255.0."+strconv.Itoa(1+i%250), "uptime", up,
-			"mem_quota", p.Memory<<20, "disk_quota", p.Disk<<20, "log_rate_limit", p.LogRate, "fds_quota", runtime.FileDescs,
+			"mem_quota", in.Memory<<20, "disk_quota", in.Disk<<20, "log_rate_limit", in.LogRate, "fds_quota", runtime.FileDescs,
 			"isolation_segment", cc.OrNil(p.Running[i].Segment), "details", details,
 			"instance_ports", []any{tree.O("external", 61000+i, "internal", 8080, "external_tls_proxy_port", nil, "internal_tls_proxy_port", nil)},
 			"usage", usage))
@@ -65,7 +66,9 @@ func terminateInstance(q *cc.Req, a *world.App, p *world.Process) (*cc.Reply, er
 		return nil, cc.NotFound("Instance")
 	}
 	if i < len(p.Running) {
-		p.Running[i] = runtime.NewInstance(&q.Tx, a)
+		was := p.Running[i]
+		p.Running[i] = runtime.NewInstance(&q.Tx, a, p)
+		p.Running[i].Memory, p.Running[i].Disk, p.Running[i].LogRate = was.Memory, was.Disk, was.LogRate // a restarted container has its old size
 	}
 	runtime.Audit(&q.Tx, a, "audit.app.process.terminate_instance", tree.O("process_guid", p.GUID, "process_type", p.Type, "process_index", i))
 	return cc.NoContent(), nil

@@ -48,7 +48,10 @@ var list = &cc.List[*world.Deployment]{
 
 // oldState is the state of a deployment as the deprecated filter states knows it.
 func oldState(d *world.Deployment) string {
-	if d.Reason == world.Superseded {
+	switch {
+	case d.Reason == world.Superseded && d.Dropped:
+		return world.Canceled
+	case d.Reason == world.Superseded:
 		return world.Deployed
 	}
 	return d.Reason
@@ -284,8 +287,11 @@ func createDeployment(q *cc.Req) (*cc.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.Apply(&d.Base)
 	d.App = a.GUID
+	if err := fits(&q.Tx, a, d); err != nil {
+		return nil, err
+	}
+	m.Apply(&d.Base)
 	begin(&q.Tx, a, d, drop, rev, b.Obj)
 	return cc.Created(present(q, d)), nil
 }
@@ -330,12 +336,12 @@ func what(q *cc.Req, b *cc.Body, a *world.App) (*world.Droplet, *world.Revision,
 func begin(tx *cc.Tx, a *world.App, d *world.Deployment, drop *world.Droplet, rev *world.Revision, request tree.Obj) {
 	d.PreviousDroplet, d.Droplet = a.Droplet, drop.GUID
 	runtime.AssignDroplet(tx, a, drop)
-	extra, kind := "", any(nil)
+	kind := any(nil)
 	if rev != nil {
-		extra, kind = "Rolled back to revision "+string(tree.JSON(rev.Version))+".", "rollback"
+		kind = "rollback"
 		rollBack(tx, a, rev)
 	}
-	r := runtime.Revise(tx, a, extra)
+	r := runtime.Revise(tx, a, rev)
 	if r != nil {
 		d.Revision, d.RevisionVersion = r.GUID, r.Version
 	}
@@ -346,14 +352,22 @@ func begin(tx *cc.Tx, a *world.App, d *world.Deployment, drop *world.Droplet, re
 		if before != nil {
 			d.Original = before.Original
 		}
-		deploy(tx, a, d, old)
+		deploy(tx, a, d, old, r)
+		if before != nil {
+			before.Dropped = inCanary(before) || before.Reason == world.Canceling
+			finish(tx, before, world.Superseded)
+		}
 	} else {
+		if old != nil {
+			d.Options.Size(old)
+			if n := d.Options.WebInstances; n != nil {
+				old.Instances = *n
+			}
+		}
 		runtime.Start(tx, a)
 		setRevision(tx, a.GUID, d.Revision)
+		runtime.Audit(tx, a, "audit.app.start", nil)
 		finish(tx, d, world.Deployed)
-	}
-	if before != nil {
-		finish(tx, before, world.Superseded)
 	}
 	tx.W.Deployments.Insert(d)
 	var revision any
@@ -373,17 +387,10 @@ func setRevision(tx *cc.Tx, app, revision string) {
 	}
 }
 
-// rollBack puts the app back to what a revision recorded.
+// rollBack puts the app back to what a revision recorded, but for the commands: they come with the new web process, and
+// to the other processes when the deployment is done.
 func rollBack(tx *cc.Tx, a *world.App, rev *world.Revision) {
 	a.Env = maps.Clone(rev.Env)
-	for _, p := range tx.W.Processes.By("app", a.GUID) {
-		if c, ok := rev.Commands[p.Type]; ok && p.Type != "web" {
-			p.Command = c
-		}
-	}
-	if p := runtime.Process(tx, a.GUID, "web"); p != nil {
-		p.Command = rev.Commands["web"]
-	}
 	for _, s := range tx.W.Sidecars.By("app", a.GUID) {
 		tx.W.Sidecars.Delete(s.GUID)
 	}
@@ -395,7 +402,7 @@ func rollBack(tx *cc.Tx, a *world.App, rev *world.Revision) {
 }
 
 // deploy adds the new web process beside the old one.
-func deploy(tx *cc.Tx, a *world.App, d *world.Deployment, old *world.Process) {
+func deploy(tx *cc.Tx, a *world.App, d *world.Deployment, old *world.Process, r *world.Revision) {
 	p := *old
 	p.Base = tx.W.Base()
 	p.Labels, p.Annotations = old.Labels, old.Annotations
@@ -404,14 +411,9 @@ func deploy(tx *cc.Tx, a *world.App, d *world.Deployment, old *world.Process) {
 	if d.Options.WebInstances != nil {
 		d.Target = *d.Options.WebInstances
 	}
-	if d.Options.Memory != nil {
-		p.Memory = *d.Options.Memory
-	}
-	if d.Options.Disk != nil {
-		p.Disk = *d.Options.Disk
-	}
-	if d.Options.LogRate != nil {
-		p.LogRate = *d.Options.LogRate
+	d.Options.Size(&p)
+	if r != nil {
+		p.Command = r.Commands["web"]
 	}
 	d.NewProcess = p.GUID
 	if d.Strategy == "canary" {

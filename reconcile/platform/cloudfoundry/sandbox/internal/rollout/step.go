@@ -23,7 +23,15 @@ func goal(d *world.Deployment) int {
 	if len(d.Weights) == 0 {
 		return 1
 	}
-	return max(1, int(math.Round(float64(d.Target)*float64(d.Weights[d.Step-1])/100)))
+	return max(1, int(math.Round(float64(base(d))*float64(d.Weights[d.Step-1])/100)))
+}
+
+// base is the number of which canary steps take their shares: that of the old instances, unless fewer are wanted.
+func base(d *world.Deployment) int {
+	if n := d.Options.WebInstances; n != nil && len(d.Weights) > 0 {
+		return min(*n, d.Original)
+	}
+	return d.Original
 }
 
 // keep is how many old instances stay while that many new ones run. Canary instances come on top: with one of them all
@@ -32,10 +40,11 @@ func keep(d *world.Deployment, healthy int) int {
 	if !inCanary(d) {
 		return max(0, d.Target-healthy)
 	}
-	if len(d.Weights) > 0 && d.Weights[d.Step-1] == 100 && healthy >= goal(d) {
-		return 0
+	total := base(d) + 1
+	if len(d.Weights) > 0 && d.Weights[d.Step-1] == 100 {
+		total = goal(d)
 	}
-	return max(0, d.Original-max(0, healthy-1))
+	return max(0, total-healthy)
 }
 
 // step is one look of the deployment updater.
@@ -68,6 +77,7 @@ func step(tx *cc.Tx, guid string) {
 		d.LastHealthy = tx.Now
 	}
 	want := goal(d)
+	dropCanaries(tx, a)
 	shrink(tx, a, d, keep(d, healthy))
 	if healthy >= want {
 		if inCanary(d) {
@@ -77,14 +87,35 @@ func step(tx *cc.Tx, guid string) {
 		}
 		return
 	}
-	if n := min(want, healthy+d.MaxInFlight); n > p.Instances {
+	if n := min(want, healthy+d.MaxInFlight); n > p.Instances && !ailing(tx, p) {
 		p.Instances = n
 		tx.Touch(&p.Base)
 		runtime.Resize(tx, a, p)
 	}
 }
 
-// shrink takes old web instances away until total are left, the oldest processes first.
+// ailing reports whether an instance has crashed; no more are started then.
+func ailing(tx *cc.Tx, p *world.Process) bool {
+	for i := range p.Running {
+		if s, _ := runtime.State(tx, p, i); s == runtime.Crashed {
+			return true
+		}
+	}
+	return false
+}
+
+// dropCanaries takes their instances from what superseded canaries and superseded cancellations left behind.
+func dropCanaries(tx *cc.Tx, a *world.App) {
+	for _, d := range tx.W.Deployments.By("app", a.GUID) {
+		if p, ok := tx.W.Processes.Get(d.NewProcess); ok && d.Reason == world.Superseded && d.Dropped && p.Instances > 0 {
+			p.Instances = 0
+			runtime.Resize(tx, a, p)
+		}
+	}
+}
+
+// shrink takes old web instances away until total are left, the oldest processes first. Processes of superseded
+// deployments go with their last instance; the oldest of all stays to the end.
 func shrink(tx *cc.Tx, a *world.App, d *world.Deployment, total int) {
 	have := 0
 	var old []*world.Process
@@ -94,12 +125,23 @@ func shrink(tx *cc.Tx, a *world.App, d *world.Deployment, total int) {
 			have += p.Instances
 		}
 	}
-	for _, p := range old {
-		if cut := min(p.Instances, have-total); cut > 0 {
-			p.Instances -= cut
-			have -= cut
+	excess := have - total
+	if excess <= 0 {
+		return
+	}
+	for i, p := range old {
+		if excess < p.Instances {
+			p.Instances -= excess
 			runtime.Resize(tx, a, p)
+			return
 		}
+		excess -= p.Instances
+		p.Instances = 0
+		if i > 0 {
+			runtime.Discard(tx, a, p)
+			continue
+		}
+		runtime.Resize(tx, a, p)
 	}
 }
 
@@ -112,8 +154,8 @@ func complete(tx *cc.Tx, a *world.App, d *world.Deployment, p *world.Process) {
 			runtime.Discard(tx, a, other)
 		default:
 			other.Version = world.GUID()
-			if d.Revision != "" {
-				other.Revision = d.Revision
+			if r, ok := tx.W.Revisions.Get(d.Revision); ok {
+				other.Revision, other.Command = r.GUID, r.Commands[other.Type]
 			}
 			runtime.Launch(tx, a, other)
 		}
@@ -130,12 +172,7 @@ func undo(tx *cc.Tx, a *world.App, d *world.Deployment) {
 	if p, ok := tx.W.Processes.Get(d.NewProcess); ok {
 		runtime.Discard(tx, a, p)
 	}
-	var serves *world.Process
-	for _, p := range tx.W.Processes.By("app", a.GUID) {
-		if p.Type == "web" && (serves == nil || runtime.Healthy(tx, p) > runtime.Healthy(tx, serves)) {
-			serves = p
-		}
-	}
+	serves := prior(tx, a)
 	for _, p := range tx.W.Processes.By("app", a.GUID) {
 		if p.Type == "web" && p != serves {
 			runtime.Discard(tx, a, p)
@@ -146,6 +183,21 @@ func undo(tx *cc.Tx, a *world.App, d *world.Deployment) {
 		runtime.Resize(tx, a, serves)
 	}
 	finish(tx, d, world.Canceled)
+}
+
+// prior is the web process that serves after a cancellation: the newest that a superseded deployment brought and that
+// runs, else the oldest.
+func prior(tx *cc.Tx, a *world.App) (serves *world.Process) {
+	interim := map[string]bool{}
+	for _, d := range tx.W.Deployments.By("app", a.GUID) {
+		interim[d.NewProcess] = d.Reason == world.Superseded && !d.Dropped
+	}
+	for _, p := range tx.W.Processes.By("app", a.GUID) {
+		if p.Type == "web" && (serves == nil || interim[p.GUID] && runtime.Healthy(tx, p) > 0) {
+			serves = p
+		}
+	}
+	return serves
 }
 
 func change(tx *cc.Tx, d *world.Deployment, value, reason string) {

@@ -21,8 +21,9 @@ func LatestRevision(tx *cc.Tx, app string) *world.Revision {
 }
 
 // Revise records what the app is now, if that differs from its latest revision and the app has the feature on. It
-// returns the revision that is now in force, nil when the app has none. Extra is added to the description.
-func Revise(tx *cc.Tx, a *world.App, extra string) *world.Revision {
+// returns the revision that is now in force, nil when the app has none. Going back to an earlier revision always makes
+// a new one, of what that one recorded; back is nil otherwise.
+func Revise(tx *cc.Tx, a *world.App, back *world.Revision) *world.Revision {
 	last := LatestRevision(tx, a.GUID)
 	if a.RevisionsDisabled || a.Droplet == "" {
 		return nil
@@ -35,16 +36,19 @@ func Revise(tx *cc.Tx, a *world.App, extra string) *world.Revision {
 	for _, s := range tx.W.Sidecars.By("app", a.GUID) {
 		r.Sidecars = append(r.Sidecars, *s)
 	}
+	if back != nil {
+		r.Droplet, r.Env, r.Commands, r.Sidecars = back.Droplet, maps.Clone(back.Env), maps.Clone(back.Commands), slices.Clone(back.Sidecars)
+	}
 	if last == nil {
 		r.Description = "Initial revision."
 	} else {
 		why := reasons(last, r)
-		if len(why) == 0 && extra == "" {
+		if len(why) == 0 && back == nil {
 			return last
 		}
 		r.Version = last.Version + 1
-		if extra != "" {
-			why = append(why, extra)
+		if back != nil {
+			why = append(why, fmt.Sprintf("Rolled back to revision %d.", back.Version))
 		}
 		r.Description = strings.Join(why, " ")
 	}
@@ -65,7 +69,7 @@ func reasons(old, r *world.Revision) []string {
 	if old.Droplet != r.Droplet {
 		why = append(why, "New droplet deployed.")
 	}
-	if !maps.Equal(old.Env, r.Env) {
+	if !maps.Equal(old.Env, r.Env) || (old.Env == nil) != (r.Env == nil) { // an empty environment is not none
 		why = append(why, "New environment variables deployed.")
 	}
 	for t, c := range r.Commands {
@@ -111,9 +115,13 @@ func sameInt(a, b *int) bool {
 	return a == nil && b == nil || a != nil && b != nil && *a == *b
 }
 
-// StartNow is what start and restart do: record a revision, then bring the app up with it.
+// StartNow is what start and restart do: record a revision, then bring the app up with it. An app that is up already
+// gets no revision.
 func StartNow(tx *cc.Tx, a *world.App) {
-	r := Revise(tx, a, "")
+	var r *world.Revision
+	if !a.Started {
+		r = Revise(tx, a, nil)
+	}
 	Start(tx, a)
 	if r != nil {
 		for _, p := range tx.W.Processes.By("app", a.GUID) {

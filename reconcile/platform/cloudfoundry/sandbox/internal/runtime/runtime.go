@@ -131,8 +131,8 @@ func Launch(tx *cc.Tx, a *world.App, p *world.Process) {
 
 // NewInstance starts an instance of an app. It stays in the isolation segment of its start; whoever assigns another one
 // has to restart. The shared segment has no name here.
-func NewInstance(tx *cc.Tx, a *world.App) world.Instance {
-	i := world.Instance{GUID: world.GUID(), Since: tx.Now}
+func NewInstance(tx *cc.Tx, a *world.App, p *world.Process) world.Instance {
+	i := world.Instance{GUID: world.GUID(), Since: tx.Now, Memory: p.Memory, Disk: p.Disk, LogRate: p.LogRate}
 	if s, ok := tx.W.Spaces.Get(a.Space); ok {
 		guid := s.IsolationSegment
 		if o, ok := tx.W.Orgs.Get(s.Org); ok && guid == "" {
@@ -155,7 +155,7 @@ func Resize(tx *cc.Tx, a *world.App, p *world.Process) {
 		p.Running = slices.Clone(p.Running[:want])
 	}
 	for len(p.Running) < want {
-		p.Running = append(slices.Clip(p.Running), NewInstance(tx, a))
+		p.Running = append(slices.Clip(p.Running), NewInstance(tx, a, p))
 	}
 	usage.Process(tx, a, p)
 }

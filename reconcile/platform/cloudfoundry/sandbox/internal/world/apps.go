@@ -60,7 +60,10 @@ type Process struct {
 type Instance struct {
 	GUID    string    `json:"guid"`
 	Since   time.Time `json:"since"`
-	Segment string    `json:"segment,omitempty"` // the name of the isolation segment in which it was started
+	Segment string    `json:"segment,omitempty"`      // the name of the isolation segment in which it was started
+	Memory  int       `json:"memory_in_mb,omitempty"` // what it was launched with, like the two below
+	Disk    int       `json:"disk_in_mb,omitempty"`
+	LogRate int       `json:"log_rate_limit,omitempty"`
 }
 
 // Sidecar runs beside processes of some types.
@@ -197,6 +200,7 @@ type Deployment struct {
 	Target          int       `json:"target"`         // web instances when it is done
 	Options         Options   `json:"options"`
 	Rolling         bool      `json:"rolling,omitempty"` // a canary that was continued after its last step
+	Dropped         bool      `json:"dropped,omitempty"` // superseded as a canary or while it was being cancelled
 }
 
 // Options of a deployment that scale on the way; nil leaves alone.
@@ -205,6 +209,15 @@ type Options struct {
 	Memory       *int `json:"memory_in_mb,omitempty"`
 	Disk         *int `json:"disk_in_mb,omitempty"`
 	LogRate      *int `json:"log_rate_limit,omitempty"`
+}
+
+// Size makes a process as large as the options say.
+func (o Options) Size(p *Process) {
+	for _, f := range []struct{ from, to *int }{{o.Memory, &p.Memory}, {o.Disk, &p.Disk}, {o.LogRate, &p.LogRate}} {
+		if f.from != nil {
+			*f.to = *f.from
+		}
+	}
 }
 
 // Deployment status.
