@@ -13,6 +13,34 @@
 // beginning of the next request, at its own moment and in its order (package internal/cc tells how). So a sandbox works
 // under testing/synctest, and [Options.Speed] simply divides all durations.
 //
+// # In a test
+//
+// A sandbox needs no socket, no port and no cleaning up, and an hour passes at once:
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		s := sandbox.New(sandbox.Options{AccessTTL: 24 * time.Hour})
+//		client := s.Client()             // reaches s, whatever host a URL names: http://api.sandbox.test/v3/apps
+//		… push something …
+//		time.Sleep(time.Hour)            // builds, rollouts and jobs are done, each at its own moment
+//		f, _ := sandbox.ParseFault("GET /v3/apps status=503 times=2")
+//		s.SetFaults(f)                   // what goes wrong from now on
+//		s.SetRateLimit(sandbox.RateLimit{General: 100, Window: time.Minute})
+//		s.Populate(10000)                // a large foundation, in about a second
+//		state, err := s.Dump()           // and Restore: the same beginning for many tests
+//		s.ResetRequests()
+//		… run what is tested …
+//		n := s.Requests()["GET /v3/apps"] // what it cost
+//	})
+//
+// Without synctest, [Options.Now] is a clock of one's own, or [Options.Speed] makes the usual one good enough. A
+// sandbox is an [net/http.Handler]: net/http/httptest gives it an address for other programs.
+//
+// # State
+//
+// [Sandbox.Keep] writes the state to a file whenever it has changed, a whole one at any moment; [Sandbox.Load] goes on
+// from there, with the half-finished builds and with the sessions that people had. It is the only thing here that a
+// goroutine may be started for, by whoever calls it.
+//
 // # How it is built
 //
 //	internal/tree       ordered JSON values, and a fast writer
@@ -25,6 +53,7 @@
 //	internal/quotas     quotas
 //	internal/logs       log-cache
 //	internal/netpolicy  network policies
+//	internal/edge       what stands before the controller: request log, counter, faults, rate limiter
 //
 // The arrows: tree ← world ← cc ← everything else; an area imports another only to present or remove what it holds.
 //
