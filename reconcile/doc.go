@@ -17,7 +17,7 @@
 //
 // A difference is drift when Fettle had already applied that very declaration: then it was not Git that moved.
 // Otherwise it is a pending change, which the run applies and does not record as drift. In report mode nothing
-// is ever applied, so every difference is drift. An app's "rollout" field (a deployment on its way, a restart not
+// is ever applied, so every difference is drift; one that a commit made and nobody has deployed says so and names nobody. An app's "rollout" field (a deployment on its way, a restart not
 // yet done) is progress, never drift.
 //
 // # Quarantine

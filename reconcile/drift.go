@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +70,7 @@ func (r *Reconciler) recordDrift(ctx context.Context, run *Run) error {
 			o.Ended[key] = history.Gone
 		case r.declaredText(desired, d) != d.Declared:
 			o.Ended[key] = history.Accepted
-		case run.recovering && run.Target.Mode == ModeApply:
+		case run.recovering && run.Target.Mode == ModeApply, d.By.Note == undeployed:
 			o.Ended[key] = history.Healed
 		}
 	}
@@ -111,9 +112,12 @@ func (r *Reconciler) isDrift(run *Run, c diff.Change) bool {
 	if c.Path == progressPointer {
 		return false
 	}
-	if run.Target.Mode == ModeReport {
-		return true
-	}
+	return run.Target.Mode == ModeReport || r.heldBefore(run, c)
+}
+
+// heldBefore reports whether the platform has already been as Git declares it now at c's field: then somebody moved it since,
+// and otherwise it was Git that moved.
+func (r *Reconciler) heldBefore(run *Run, c diff.Change) bool {
 	entries := run.applied.Entries[c.Ref]
 	if c.Op == diff.Remove {
 		// What Fettle applied before and Git no longer declares is a commit's doing; the rest somebody else's.
@@ -145,6 +149,9 @@ func ownsBelow(entries map[string]string, pointer string) bool {
 	return false
 }
 
+// undeployed is noted where a target in report mode differs because a commit waits, and nobody is to be named.
+const undeployed = "Git declares it since a commit that is not on the platform yet"
+
 // attribute asks the driver who made the changes, but only for those whose author is not known yet.
 func (r *Reconciler) attribute(ctx context.Context, run *Run, drift []diff.Change, open []history.Drift) ([]platform.Attribution, error) {
 	by := make([]platform.Attribution, len(drift))
@@ -159,7 +166,12 @@ func (r *Reconciler) attribute(ctx context.Context, run *Run, drift []diff.Chang
 	var ask []diff.Change
 	var at []int
 	for i, c := range drift {
-		if d, ok := known[history.Key{Ref: c.Ref, Path: c.Path}]; ok && d.By.Known() && d.Live == r.text(c, c.Was) {
+		d, ok := known[history.Key{Ref: c.Ref, Path: c.Path}]
+		switch {
+		case ok && d.By.Known() && d.Live == r.text(c, c.Was):
+			continue
+		case len(run.applied.Entries[c.Ref]) > 0 && !r.heldBefore(run, c):
+			by[i].Note = undeployed
 			continue
 		}
 		ask, at = append(ask, c), append(at, i)
@@ -204,8 +216,11 @@ func (r *Reconciler) lastLook(ctx context.Context, run *Run) (time.Time, error) 
 
 // recordOutcome remembers what is now as declared, which drift was healed, and what must not be tried again.
 func (r *Reconciler) recordOutcome(ctx context.Context, run *Run) error {
-	if r.History == nil || run.Target.Mode != ModeApply || run.Declined {
+	if r.History == nil || run.Declined {
 		return nil
+	}
+	if run.Target.Mode != ModeApply {
+		return r.recordHeld(ctx, run)
 	}
 	// The platform has already changed: write it down even when the run was told to stop.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -263,6 +278,29 @@ func (r *Reconciler) recordOutcome(ctx context.Context, run *Run) error {
 		return fmt.Errorf("history: %w", err)
 	}
 	run.Resolved = append(run.Resolved, resolved...)
+	return nil
+}
+
+// recordHeld remembers, of a target in report mode, which declarations the platform is seen to hold.
+func (r *Reconciler) recordHeld(ctx context.Context, run *Run) error {
+	entries := map[manifest.Ref]map[string]string{}
+	for _, o := range run.Desired.Objects() {
+		held := map[string]string{}
+		for pointer, digest := range r.digests(o) {
+			differs := slices.ContainsFunc(run.Changes.List, func(c diff.Change) bool {
+				return c.Ref == o.Ref && (within(pointer, c.Path) || within(c.Path, pointer))
+			})
+			if before, ok := run.applied.Entries[o.Ref][pointer]; differs && ok {
+				held[pointer] = before
+			} else if !differs {
+				held[pointer] = digest
+			}
+		}
+		entries[o.Ref] = held
+	}
+	if err := r.History.SetApplied(ctx, run.Target.Name, "", entries); err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
 	return nil
 }
 

@@ -243,3 +243,32 @@ func TestGoneFromGit(t *testing.T) {
 		f.app("shop") // it is still there
 	})
 }
+
+// TestReportModeNamesNobodyForACommit: a commit that is not deployed yet is told as what it is, and ends as healed when
+// somebody deploys it.
+func TestReportModeNamesNobodyForACommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := shop(t)
+		f.target.Mode = reconcile.ModeReport
+		f.run(history.InSync)
+		f.write("manifest.yml", strings.Replace(shopManifest, "64M", "128M", 1))
+		f.run(history.Drifted)
+		all := f.drift()
+		if len(all) != 1 || all[0].By.Known() || !strings.Contains(all[0].By.Note, "a commit that is not on the platform yet") {
+			t.Fatalf("nobody edited anything: %+v", all)
+		}
+		f.scale("sam", "shop", 128)
+		f.run(history.InSync)
+		if d := f.drift()[0]; d.Resolution != history.Healed {
+			t.Errorf("it was deployed, the record says %q", d.Resolution)
+		}
+		// From now on a hand edit of the same field is somebody's.
+		f.scale("alex", "shop", 512)
+		f.run(history.Drifted)
+		for _, d := range f.drift() {
+			if d.Resolution == history.Open && d.By.Actor != "alex@example.com" {
+				t.Errorf("alex did it: %+v", d.By)
+			}
+		}
+	})
+}
