@@ -198,7 +198,7 @@ func cmdAPI(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 4 {
 		ts.Check(json.Unmarshal([]byte(resolve(ts, api, args[3])), &in))
 	}
-	var out json.RawMessage
+	var out []byte // and nothing, where a job is what was answered
 	resp, err := api.Do(context.Background(), args[1], resolve(ts, api, args[2]), in, &out)
 	if err == nil && resp.Status == http.StatusAccepted && strings.Contains(resp.Location(), "/v3/jobs/") {
 		err = api.Job(context.Background(), resp.Location())
