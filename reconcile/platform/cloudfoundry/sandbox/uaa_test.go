@@ -87,3 +87,36 @@ func TestCreateUser(t *testing.T) {
 	}
 	eve.do(403, "GET", "/uaa/Users", "")
 }
+
+// A group is a scope: a member has it in the next token, and no longer when out of the group.
+func TestGroups(t *testing.T) {
+	s := quick()
+	admin := login(t, s, "admin", "admin")
+	eve := admin.do(201, "POST", "/uaa/Users", `{"userName":"eve","password":"pw","name":{"givenName":"Eve"},"emails":[{"value":"eve"}]}`)
+	if eve.at("name.givenName") != "Eve" || eve.at("name.familyName") != "" {
+		t.Errorf("her name is %v", eve["name"])
+	}
+	found := admin.do(200, "GET", "/uaa/Groups?filter="+url.QueryEscape(`displayName eq "scim.read"`), "")
+	list, _ := found["resources"].([]any)
+	if len(list) != 1 {
+		t.Fatalf("one group has the name, found %v", found)
+	}
+	group, _ := list[0].(map[string]any)
+	members := "/uaa/Groups/" + group["id"].(string) + "/members"
+	login(t, s, "eve", "pw").do(403, "GET", "/uaa/Groups", "")
+
+	member := `{"origin":"uaa","type":"USER","value":"` + eve.at("id") + `"}`
+	admin.do(201, "POST", members, member)
+	if again := admin.do(409, "POST", members, member); again.at("error") != "member_already_exists" {
+		t.Errorf("twice: %v", again)
+	}
+	login(t, s, "eve", "pw").do(200, "GET", "/uaa/Groups", "")
+	login(t, s, "eve", "pw").do(403, "POST", members, member)
+
+	admin.do(200, "DELETE", members+"/"+eve.at("id"), "")
+	if again := admin.do(404, "DELETE", members+"/"+eve.at("id"), ""); again.at("error") != "member_not_found" {
+		t.Errorf("out twice: %v", again)
+	}
+	login(t, s, "eve", "pw").do(403, "GET", "/uaa/Groups", "")
+	admin.do(404, "GET", "/uaa/Groups/none", "")
+}
