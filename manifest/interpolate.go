@@ -281,7 +281,7 @@ func (in *interpolation) lookup(n *yaml.Node, name, written string) (*yaml.Node,
 		in.open[n] = true
 		hint := in.vars.similar(path[0], func(*variable) bool { return true })
 		if hint == "" {
-			hint = fmt.Sprintf("give it with --var %s=VALUE or in a vars file", path[0])
+			hint = fmt.Sprintf("give it with --var %s=VALUE, in a vars file, or in the target's vars", path[0])
 		}
 		in.addAt(n, written, "missing-variable", fmt.Sprintf("the variable %s has no value", path[0]), hint)
 		return nil, false
