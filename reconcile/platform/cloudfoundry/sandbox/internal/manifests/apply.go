@@ -440,7 +440,11 @@ func (e *entry) applyServices(tx *cc.Tx, a *world.App) error {
 			return cc.NotFound("Service instance '" + strings.TrimSpace(s.name) + "'")
 		}
 		if err := services.BindApp(tx, si, a, s.binding, s.parameters, true); err != nil {
-			return err
+			text := err.Error()
+			if x, ok := errors.AsType[*cc.Error](err); ok {
+				text = x.Detail
+			}
+			return cc.Unprocessable("For service '%s': %s", si.Name, text)
 		}
 	}
 	return nil

@@ -74,7 +74,7 @@ func refuse(tx *cc.Tx, a *world.App, problems []string) error {
 		return nil
 	}
 	text := strings.Join(problems, ", ")
-	kind, name := "", ""
+	var kind, name string
 	s, _ := tx.W.Spaces.Get(a.Space)
 	switch {
 	case strings.Contains(text, "space_quota_exceeded"), strings.Contains(text, "space_app_instance_limit_exceeded"):

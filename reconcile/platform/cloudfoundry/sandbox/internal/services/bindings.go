@@ -5,6 +5,7 @@ import (
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/apps"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/osb"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/vcap"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/world"
@@ -240,9 +241,16 @@ func bind(tx *cc.Tx, si *world.ServiceInstance, a *world.App, name string) *worl
 // BindApp is what a manifest does: an instance that is bound already is left alone.
 func BindApp(tx *cc.Tx, si *world.ServiceInstance, a *world.App, name string, parameters any, manifest bool) error {
 	for _, b := range tx.W.ServiceBindings.By("app", a.GUID) {
-		if b.ServiceInstance == si.GUID {
-			return nil
+		if b.ServiceInstance != si.GUID {
+			continue
 		}
+		switch l := b.LastOperation; {
+		case busy(l):
+			return cc.Unprocessable("A binding is being %sd. Retry this operation later.", l.Type)
+		case l.Type == "delete" && l.State == osb.Failed:
+			return cc.Unprocessable("A binding failed to be deleted. Resolve the issue with this binding before retrying this operation.")
+		}
+		return nil
 	}
 	if err := bindable(tx, si, a, name); err != nil {
 		return err
