@@ -19,7 +19,7 @@ func (d direct) RoundTrip(r *http.Request) (_ *http.Response, err error) {
 	defer func() { // a handler that breaks the connection off, see net/http.ErrAbortHandler
 		if p := recover(); p != nil {
 			if p != http.ErrAbortHandler { //nolint:errorlint // it is this very value
-				panic(p)
+				panic(p) //nolint:forbidigo // it is the handler's own, handed on
 			}
 			err = io.ErrUnexpectedEOF
 		}

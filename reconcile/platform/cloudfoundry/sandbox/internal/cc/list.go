@@ -160,11 +160,19 @@ func (l *List[R]) Answer(q *Req, rows iter.Seq[R], keep func(R) bool) (*Reply, e
 	if from >= total && page > 1 {
 		total = 0 // observed fact: beyond the end nothing is counted
 	}
-	out := make([]any, len(rowsOut))
+	// Each entry is written as soon as it is presented: 5,000 of them at a time would be many megabytes.
+	out := []byte{'['}
 	for i, r := range rowsOut {
-		out[i] = l.Show(q, r)
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = tree.Append(out, l.Show(q, r))
+		if i == 0 {
+			out = slices.Grow(out, (len(out)+len(out)/16)*len(rowsOut))
+		}
 	}
-	body := tree.O("pagination", q.pagination(total, page, perPage, shown), "resources", out)
+	out = append(out, ']')
+	body := tree.O("pagination", q.pagination(total, page, perPage, shown), "resources", tree.Raw(out))
 	if inc := split(q.Query.Get("include")); inc != nil && l.Included != nil {
 		body = append(body, tree.Field{Key: "included", Value: l.Included(q, inc, rowsOut)})
 	}
@@ -311,7 +319,7 @@ func (l *List[R]) sort(q *Req, rows []R) (string, error) {
 	if problem != "" {
 		return "", l.fail(problem)
 	}
-	slices.SortStableFunc(rows, func(a, b R) int {
+	slices.SortFunc(rows, func(a, b R) int {
 		c := o.Compare(a, b)
 		if c == 0 {
 			c = cmp.Compare(a.Head().GUID, b.Head().GUID)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -129,7 +128,7 @@ func (i *Injector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			i.Next.ServeHTTP(&discard{header: http.Header{}}, r)
 		}
 		if p.end.Cut {
-			panic(http.ErrAbortHandler) // net/http breaks the connection off
+			panic(http.ErrAbortHandler) //nolint:forbidigo // how net/http is told to break the connection off
 		}
 		refuse(w, p.end.Status)
 		return
@@ -152,7 +151,7 @@ func shortPage(r *http.Request, most int) *http.Request {
 	}
 	q.Set("per_page", strconv.Itoa(most))
 	c := r.Clone(r.Context())
-	u := url.URL(*r.URL)
+	u := *r.URL
 	u.RawQuery = q.Encode()
 	c.URL = &u
 	return c

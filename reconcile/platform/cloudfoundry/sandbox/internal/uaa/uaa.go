@@ -54,7 +54,7 @@ const keyID = "sandbox-key-1"
 var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
 	k, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		panic(err) // crypto/rand does not fail
+		panic(err) //nolint:forbidigo // crypto/rand does not fail
 	}
 	return k
 })
