@@ -51,10 +51,10 @@ type sidecar struct {
 }
 
 type route struct {
-	text, protocol     string
-	options            tree.Obj
-	host, domain, path string // path with its slash, port apart
-	port               *int
+	text, protocol string
+	options        tree.Obj
+	domain, path   string // path with its slash, port apart
+	port           *int
 }
 
 type service struct {
@@ -87,7 +87,7 @@ func read(tx *cc.Tx, o tree.Obj, index int) (e *entry, err error) {
 		if r := recover(); r != nil {
 			f, ok := r.(fatal)
 			if !ok {
-				panic(r)
+				panic(r) //nolint:forbidigo // not ours: it goes on
 			}
 			e, err = nil, f
 		}
@@ -147,7 +147,7 @@ func (e *entry) readSidecars(o tree.Obj) {
 	for _, item := range l {
 		so, ok := item.(tree.Obj)
 		if !ok {
-			panic(fatal{})
+			panic(fatal{}) //nolint:forbidigo // recovered by read
 		}
 		name, isText := so.Get("name").(string)
 		if !isText || name == "" {

@@ -53,7 +53,7 @@ func (e *entry) checkList(o tree.Obj) (listed []tree.Obj) {
 	for _, item := range l {
 		p, ok := item.(tree.Obj)
 		if !ok {
-			panic(fatal{})
+			panic(fatal{}) //nolint:forbidigo // recovered by read
 		}
 		p = canonical(p)
 		typ := psych.Text(p.Get("type"))
@@ -279,7 +279,8 @@ func updateRequest(o tree.Obj, p *process, listed bool) tree.Obj {
 	}
 	r.Set("type", p.typ)
 	for _, alias := range [][2]string{
-		{"timeout", "health_check_timeout"}, {"health_check_http_endpoint", "health_check_endpoint"},
+		{"timeout", "health_check_timeout"},
+		{"health_check_http_endpoint", "health_check_endpoint"},
 		{"readiness_health_check_http_endpoint", "readiness_health_check_endpoint"},
 	} {
 		if v, ok := r.Lookup(alias[0]); ok {

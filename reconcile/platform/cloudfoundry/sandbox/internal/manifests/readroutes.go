@@ -116,7 +116,7 @@ func parseRoute(text string) (r route, ok bool) {
 	}
 	u, err := url.Parse("http://" + rest)
 	if err != nil || strings.ContainsAny(text, " \t\n") {
-		panic(fatal{})
+		panic(fatal{}) //nolint:forbidigo // recovered by read
 	}
 	r.domain, r.path = u.Hostname(), u.EscapedPath()
 	if p := u.Port(); p != "" {

@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"crypto/rand"
+	"errors"
 	"strings"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/apps"
@@ -113,7 +114,8 @@ func (r route) find(tx *cc.Tx, a *world.App) (*world.Route, error) {
 	}
 	n := routing.New{Space: a.Space, Domain: d, Host: host, Path: r.path, Port: r.port, Options: r.options}
 	if err := n.Check(tx); err != nil {
-		if x, ok := err.(*cc.Error); ok {
+		var x *cc.Error
+		if errors.As(err, &x) {
 			return nil, fail(x.Detail)
 		}
 		return nil, err

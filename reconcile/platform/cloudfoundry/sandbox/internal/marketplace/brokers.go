@@ -2,6 +2,7 @@ package marketplace
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -330,7 +331,8 @@ func applyCatalog(tx *cc.Tx, b *world.ServiceBroker, j *world.Job, c *osb.Catalo
 		if was := j.Args["was"]; was != "" {
 			b.State = was
 		}
-		if e, ok := err.(*osb.Error); ok {
+		var e *osb.Error
+		if errors.As(err, &e) {
 			return cc.NewError(502, 10001, "ServiceBrokerApiUnreachable", "%s", e.Text)
 		}
 		return err

@@ -71,7 +71,7 @@ func change(each func(*cc.Req, world.NetworkPolicy)) cc.Handler {
 			}
 		}
 		if json.Unmarshal(q.Text(), &body) != nil { // nothing but this text is said about it
-			return refused(http.StatusBadRequest, "invalid values passed to API"), nil
+			return refused(http.StatusBadRequest, "invalid values passed to API"), nil //nolint:nilerr // a refusal is an answer
 		}
 		if len(body.Policies) == 0 {
 			return refused(http.StatusBadRequest, "missing policies"), nil

@@ -128,7 +128,7 @@ func (h *HTTP) send(ctx context.Context, method, path string, q url.Values, body
 	r.SetBasicAuth(h.Username, h.Password)
 	client := h.Client
 	if client == nil {
-		client = http.DefaultClient
+		client = http.DefaultClient //nolint:forbidigo // the request carries a context with a time limit
 	}
 	resp, err := client.Do(r)
 	if err != nil {

@@ -133,7 +133,7 @@ func Scalar(s string) (any, error) {
 	case float.MatchString(s) && strings.ContainsAny(s, "0123456789"):
 		f, err := strconv.ParseFloat(strings.NewReplacer("_", "", ",", "").Replace(s), 64)
 		if err != nil {
-			return s, nil
+			return s, nil //nolint:nilerr // then it is a text
 		}
 		return f, nil
 	case base60.MatchString(s):
