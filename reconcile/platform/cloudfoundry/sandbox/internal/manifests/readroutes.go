@@ -49,7 +49,7 @@ func (e *entry) readRouteList(tx *cc.Tx, v any) bool {
 	for _, item := range l {
 		text, isText := item.(tree.Obj).Get("route").(string)
 		if !isText {
-			panic(fatal{}) // observed fact: what is no text breaks the controller
+			panic(fatal{}) //nolint:forbidigo // recovered by read: what is no text breaks the controller (observed)
 		}
 		r, good := parseRoute(text)
 		if !good {
@@ -73,7 +73,7 @@ func (e *entry) readRouteList(tx *cc.Tx, v any) bool {
 		}
 		opts, isObj := v.(tree.Obj)
 		if !isObj && v != nil && v != false {
-			panic(fatal{}) // observed fact
+			panic(fatal{}) //nolint:forbidigo // recovered by read (observed)
 		}
 		if !isObj {
 			e.add("Route '%s': options must be an object", e.routes[i].text)
