@@ -3,7 +3,10 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,6 +26,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/fettle-gitops/fettle/cmd/internal/cli"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
@@ -53,7 +57,8 @@ func TestMain(m *testing.M) {
 //	api USER METHOD PATH [JSON] makes one V3 request; {app:NAME}, {route:URL}, {space:NAME}, {org:NAME} in PATH and JSON
 //	                            become guids
 //	stats APP                   prints the states of the web instances
-//	repo NAME DIR               makes a Git repository out of a folder and serves it: $NAME_HTTP, $NAME_SSH, $NAME_DIR
+//	repo NAME DIR               makes a Git repository out of a folder and serves it: $NAME_HTTP, $NAME_SSH (with the files
+//	                            id_NAME and known_hosts_NAME), $NAME_DIR
 //	push NAME DIR MESSAGE       commits what is in the folder (files that begin with #! are executable)
 //	rmfile NAME PATH            commits the removal of a file
 //	branch NAME delete          deletes the default branch; branch NAME forcepush DIR rewrites it
@@ -234,7 +239,19 @@ func cmdRepo(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	w.repos[name] = repo
 	commit(ts, repo, dir, "Initial commit")
-	server := &gittest.Server{Root: root, Users: map[string]string{"git-user": "git-password"}}
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	ts.Check(err)
+	key, err := ssh.NewPublicKey(public)
+	ts.Check(err)
+	block, err := ssh.MarshalPrivateKey(private, "")
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs("id_"+name), pem.EncodeToMemory(block), 0o600))
+	server := &gittest.Server{Root: root, Users: map[string]string{"git-user": "git-password"}, Keys: []ssh.PublicKey{key}}
+	sh, err := server.ListenSSH()
+	ts.Check(err)
+	w.stop = append(w.stop, func() { sh.Close() })
+	ts.Check(os.WriteFile(ts.MkAbs("known_hosts_"+name), []byte(sh.KnownHosts()), 0o600))
+	ts.Setenv(name+"_SSH", sh.URL(name+".git"))
 	h, err := server.ListenHTTP()
 	ts.Check(err)
 	w.stop = append(w.stop, func() { h.Close() })
