@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +87,7 @@ type Run struct {
 // before a failure; the error is what stopped the run as a whole, while failures of single steps are in Run.Outcome
 // and Run.Record.Error.
 func (r *Reconciler) Run(ctx context.Context, t *Target, trigger history.Trigger, known *source.Snapshot) (*Run, error) {
-	ctx, cancel := context.WithTimeout(ctx, cmpOr(t.Timeout, time.Hour))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(max(t.Timeout, 0), time.Hour))
 	defer cancel()
 
 	run := &Run{Target: t, Snapshot: known, Record: history.Run{
@@ -372,11 +373,4 @@ func requests(d platform.Driver) int64 {
 		return c.Requests()
 	}
 	return 0
-}
-
-func cmpOr(d, fallback time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return fallback
 }

@@ -8,6 +8,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			owned.Go(func() { t.Feed.poll(ctx, a.log()) })
 		}
 	}
-	slots := make(chan struct{}, max(a.ParallelRuns, 0)+boolInt(a.ParallelRuns <= 0)*4)
+	slots := make(chan struct{}, cmp.Or(max(a.ParallelRuns, 0), 4))
 	for _, t := range a.Targets {
 		w := &worker{agent: a, target: t, slots: slots}
 		owned.Go(func() { w.work(ctx) })
@@ -75,13 +76,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	case <-time.After(limit):
 		return fmt.Errorf("runs did not end within %s; they are continued at the next start", limit)
 	}
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 func (a *Agent) log() *slog.Logger {
