@@ -29,8 +29,7 @@ import (
 // A rollout or a staging that fails puts everything back that this run has changed: the app is wholly as it was, or
 // wholly as declared. Nothing here deletes an app, a route or a service instance.
 type appRun struct {
-	d    *Driver
-	step *platform.Step
+	caller
 	data *appData
 	opts platform.ApplyOptions
 	say  func(text string)
@@ -66,7 +65,7 @@ const (
 const revisionAnnotation = manifest.MetadataPrefix + "revision"
 
 func newAppRun(d *Driver, s *platform.Step, data *appData, opts platform.ApplyOptions, say func(string)) *appRun {
-	r := &appRun{d: d, step: s, data: data, opts: opts, say: say, live: data.live, guid: data.guid, desired: s.Desired}
+	r := &appRun{caller: caller{d: d, step: s}, data: data, opts: opts, say: say, live: data.live, guid: data.guid, desired: s.Desired}
 	r.app = s.Desired.Get(s.Ref)
 	if r.app == nil {
 		// Git no longer declares the app, and something that Fettle made hangs on it still.
@@ -271,9 +270,6 @@ func (r *appRun) applyManifest(ctx context.Context, doing string, m *manifestReq
 	return nil
 }
 
-// attempts bounds how often something is done again after it failed in a way that leaves its effect open.
-const attempts = 4
-
 func lostRace(err error) bool {
 	return ccv3.Is(err, "CF-UniquenessError") || strings.Contains(err.Error(), "already exists")
 }
@@ -323,56 +319,4 @@ func (r *appRun) finish(ctx context.Context) error {
 	}
 	r.pending = ""
 	return nil
-}
-
-// write makes a request that changes something. Told to stop, it makes none; told to stop meanwhile, it
-// still waits a moment for the answer.
-func (r *appRun) write(ctx context.Context, request func(context.Context) error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	ctx, release := finishing(ctx)
-	defer release()
-	return request(ctx)
-}
-
-// do makes one request that changes something and may be repeated.
-func (r *appRun) do(ctx context.Context, doing, method, path string, in any) error {
-	err := r.write(ctx, func(ctx context.Context) error {
-		_, err := r.d.client.Do(ctx, method, path, in, nil)
-		return err
-	})
-	if method == http.MethodDelete && ccv3.IsNotFound(err) {
-		return nil
-	}
-	return r.fail(doing, err)
-}
-
-// once makes a request that must not be made twice. When its effect is in doubt (503 while the change was stored, a
-// cut connection), look finds out before it is repeated.
-func (r *appRun) once(ctx context.Context, doing string, post func(context.Context) error, look func(context.Context) (found bool, err error)) error {
-	p := newPace()
-	for attempt := 1; ; attempt++ {
-		err := r.write(ctx, post)
-		if err == nil || !ccv3.MayHaveHappened(err) || attempt == attempts {
-			return r.fail(doing, err)
-		}
-		if err := p.wait(ctx); err != nil {
-			return err
-		}
-		if look == nil {
-			continue // doing it twice does no harm
-		}
-		if found, lookErr := look(ctx); lookErr != nil {
-			return r.fail(doing, lookErr)
-		} else if found {
-			return nil
-		}
-	}
-}
-
-// get reads one resource.
-func (r *appRun) get(ctx context.Context, doing, path string, out any) error {
-	_, err := r.d.client.Do(ctx, http.MethodGet, path, nil, out)
-	return r.fail(doing, err)
 }

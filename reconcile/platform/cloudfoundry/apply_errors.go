@@ -11,12 +11,6 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform"
 )
 
-// fail makes of err what a person can work with: which app, where it is declared, what was attempted, the controller's
-// reason, and what to do. Being told to stop stays what it is.
-func (r *appRun) fail(doing string, err error) error {
-	return failure(r.step, doing, err)
-}
-
 func failure(s *platform.Step, doing string, err error) error {
 	var e *platform.Error
 	if err == nil || errors.As(err, &e) || errors.Is(err, context.Canceled) || !errors.As(explain(s.Ref, doing, err), &e) {
