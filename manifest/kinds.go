@@ -29,8 +29,7 @@ package manifest
 //	                        or "pending restart" (changed configuration that no running instance has seen)
 //
 // Inputs of KindApp: "path" (string, relative to the snapshot's root: folder or archive), "docker_password",
-// "cnb_credentials" (map, secret), "random_route" and "default_route" (bool, true), "strategy" (as the v1
-// manifests and targets say it). Of v2: "buildpack_fallbacks" ({NAME: URL}: the URL where the foundation has no
+// "cnb_credentials" (map, secret), "random_route" and "default_route" (bool, true). Of v2: "buildpack_fallbacks" ({NAME: URL}: the URL where the foundation has no
 // buildpack NAME), "droplet_path" (string, as path), "package_credentials" and "droplet_credentials" ({username,
 // password}, secret).
 //
@@ -82,6 +81,6 @@ package manifest
 // credentials, share_to. Three-way for what is absent as a whole, and for processes, which the API cannot delete.
 // Ownership at "" speaks of the resource itself: Exact where meta.prune names its kind (see also Set.Prunes).
 
-// MetadataPrefix begins the annotations and labels that Fettle itself keeps on resources; they are no
-// part of any Spec. The prefix is a DNS name, as the V3 metadata rules ask.
+// MetadataPrefix begins the annotations that Fettle itself keeps on resources, and in a manifest those of an app that are
+// its settings (settings.go). Neither is part of any Spec. The prefix is a DNS name, as the V3 metadata rules ask.
 const MetadataPrefix = "fettle-gitops.github.io/"

@@ -114,8 +114,9 @@ func (w *v1Writer) application() *yaml.Node {
 	if features, ok := w.field("features"); ok && len(features.(map[string]any)) > 0 {
 		appendPair(n, "features", features)
 	}
-	if metadata, ok := w.field("metadata"); ok && len(metadata.(map[string]any)) > 0 {
-		appendPair(n, "metadata", metadata)
+	metadata, _ := w.field("metadata")
+	if m := withSettings(metadata, w.app.Settings); len(m) > 0 {
+		appendPair(n, "metadata", m)
 	}
 	w.processes(n)
 	w.sidecars(n)

@@ -151,7 +151,9 @@ func v2App(o *Object) (*yaml.Node, error) {
 			appendPair(n, key, v)
 		}
 	}
-	pickMetadata(n, o.Spec)
+	if m := withSettings(o.Spec["metadata"], o.Settings); len(m) > 0 {
+		appendPair(n, "metadata", m)
+	}
 	if processes, ok := o.Spec["processes"].(map[string]any); ok {
 		list := []*yaml.Node{}
 		for _, name := range slices.Sorted(maps.Keys(processes)) {

@@ -121,6 +121,8 @@ type Object struct {
 	// compared, shown or stored: the local path of the bits, a registry password. Keys are in kinds.go.
 	Inputs map[string]any
 
+	Settings *Settings // how Fettle treats the app; nil where Git says nothing
+
 	Origin  Origin            // where the resource is declared
 	Fields  map[string]Origin // where each field is declared, by JSON pointer into Spec
 	Secrets map[string]bool   // JSON pointers into Spec whose values must never be shown

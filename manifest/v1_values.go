@@ -86,13 +86,20 @@ func (d *document) metadataMap(o *Object, n *yaml.Node, what string, limit int, 
 		return
 	}
 	at := append(slices.Clone(keys), "metadata", what)
-	d.collection(o, n, at...)
+	if len(n.Content) == 0 {
+		d.collection(o, n, at...)
+	}
 	set := 0
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if d.open[key] {
 			continue
 		}
+		if isSetting(o, what, key.Value, keys) {
+			d.setting(o, key, value)
+			continue
+		}
+		d.collection(o, n, at...) // settings alone say nothing about the annotations
 		if words := checkMetadataKey(key.Value); words != "" && (what == "labels" || value.Tag != tagNull) {
 			d.bad(key, "metadata-key", fmt.Sprintf("the %s key %q %s", strings.TrimSuffix(what, "s"), shorten(key.Value), words), "")
 			continue
@@ -144,7 +151,7 @@ func checkMetadataKey(key string) string {
 	case hasPrefix && strings.EqualFold(prefix, "cloudfoundry.org"):
 		return "has the prefix cloudfoundry.org, which is the platform's"
 	case hasPrefix && strings.EqualFold(prefix+"/", MetadataPrefix):
-		return "has the prefix that Fettle uses for itself"
+		return "has the prefix of Fettle's settings, which stand among the annotations of an app"
 	case name == "":
 		return "has no name"
 	case !metadataChars.MatchString(name):

@@ -77,6 +77,9 @@ func (r *Reconciler) stepDigest(s platform.Step) string {
 	all := map[string]any{}
 	for _, o := range s.Desired.Objects() {
 		all[o.Ref.String()] = o.Spec
+		if texts := o.Settings.Texts(); len(texts) > 0 { // a longer timeout, another hook: worth another try
+			all["settings of "+o.Ref.String()] = texts
+		}
 	}
 	return r.digest(all)
 }

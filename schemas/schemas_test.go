@@ -48,7 +48,7 @@ func walk(t *testing.T, file, at string, node, doc any) {
 	}
 	if properties, ok := m["properties"].(map[string]any); ok {
 		for name, p := range properties {
-			property, where := p.(map[string]any), at+"/properties/"+name
+			property, where := p.(map[string]any), at+"/properties/"+strings.ReplaceAll(name, "/", "~1")
 			described, exemplified := explained(property, doc)
 			if !described {
 				t.Errorf("%s#%s has no description", file, where)
