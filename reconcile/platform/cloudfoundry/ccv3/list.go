@@ -37,6 +37,8 @@ type Included struct {
 	Organizations    []Org             `json:"organizations"`
 	Domains          []Domain          `json:"domains"`
 	ServiceInstances []ServiceInstance `json:"service_instances"`
+	ServicePlans     []ServicePlan     `json:"service_plans"`
+	ServiceOfferings []ServiceOffering `json:"service_offerings"`
 }
 
 func (in *Included) add(more Included) {
@@ -45,6 +47,14 @@ func (in *Included) add(more Included) {
 	in.Organizations = append(in.Organizations, more.Organizations...)
 	in.Domains = append(in.Domains, more.Domains...)
 	in.ServiceInstances = append(in.ServiceInstances, more.ServiceInstances...)
+	in.ServicePlans = append(in.ServicePlans, more.ServicePlans...)
+	in.ServiceOfferings = append(in.ServiceOfferings, more.ServiceOfferings...)
+}
+
+// once drops what several pages carry.
+func (in *Included) once() {
+	in.Apps, in.Spaces, in.Organizations, in.Domains = distinct(in.Apps), distinct(in.Spaces), distinct(in.Organizations), distinct(in.Domains)
+	in.ServiceInstances, in.ServicePlans, in.ServiceOfferings = distinct(in.ServiceInstances), distinct(in.ServicePlans), distinct(in.ServiceOfferings)
 }
 
 // List reads a whole list: the first page, then all others at once. The order is kept. A resource that moves
@@ -58,8 +68,7 @@ func List[T any](ctx context.Context, c *Client, path string, query url.Values) 
 	if err != nil {
 		return nil, Included{}, err
 	}
-	in.Apps, in.Spaces, in.Organizations = distinct(in.Apps), distinct(in.Spaces), distinct(in.Organizations)
-	in.Domains, in.ServiceInstances = distinct(in.Domains), distinct(in.ServiceInstances)
+	in.once()
 	return distinct(all), in, nil
 }
 
@@ -133,8 +142,7 @@ func ListBy[T any](ctx context.Context, c *Client, path string, query url.Values
 	for _, more := range ins {
 		in.add(more)
 	}
-	in.Apps, in.Spaces, in.Organizations = distinct(in.Apps), distinct(in.Spaces), distinct(in.Organizations)
-	in.Domains, in.ServiceInstances = distinct(in.Domains), distinct(in.ServiceInstances)
+	in.once()
 	return distinct(slices.Concat(lists...)), in, nil
 }
 

@@ -73,8 +73,10 @@ type Relationships struct {
 	Organization    *ToOne `json:"organization,omitempty"`
 	Domain          *ToOne `json:"domain,omitempty"`
 	CurrentDroplet  *ToOne `json:"current_droplet,omitempty"`
+	Route           *ToOne `json:"route,omitempty"`
 	ServiceInstance *ToOne `json:"service_instance,omitempty"`
 	ServicePlan     *ToOne `json:"service_plan,omitempty"`
+	ServiceOffering *ToOne `json:"service_offering,omitempty"`
 	Quota           *ToOne `json:"quota,omitempty"`
 }
 
@@ -289,6 +291,45 @@ type ServiceInstance struct {
 	Tags          []string       `json:"tags"`
 	LastOperation *LastOperation `json:"last_operation"`
 	Relationships Relationships  `json:"relationships"` // Space, ServicePlan
+
+	// Of user-provided ones.
+	SyslogDrainURL  *string `json:"syslog_drain_url"`
+	RouteServiceURL *string `json:"route_service_url"`
+
+	// Of managed ones; {} where the plan has no versions.
+	MaintenanceInfo struct {
+		Version string `json:"version"`
+	} `json:"maintenance_info"`
+}
+
+// ServicePlan is what a managed service instance is an instance of.
+type ServicePlan struct {
+	Resource
+	Name          string        `json:"name"`
+	Available     bool          `json:"available"`
+	Relationships Relationships `json:"relationships"` // ServiceOffering
+
+	MaintenanceInfo struct {
+		Version string `json:"version"`
+	} `json:"maintenance_info"`
+	BrokerCatalog struct {
+		Features struct {
+			PlanUpdateable bool `json:"plan_updateable"`
+			Bindable       bool `json:"bindable"`
+		} `json:"features"`
+	} `json:"broker_catalog"`
+}
+
+// ServiceOffering is what a service broker has on offer, in several plans.
+type ServiceOffering struct {
+	Resource
+	Name          string `json:"name"`
+	Shareable     bool   `json:"shareable"`
+	BrokerCatalog struct {
+		Features struct {
+			InstancesRetrievable bool `json:"instances_retrievable"`
+		} `json:"features"`
+	} `json:"broker_catalog"`
 }
 
 // Binding is a service credential binding.
@@ -298,6 +339,13 @@ type Binding struct {
 	Type          string         `json:"type"` // app, key
 	LastOperation *LastOperation `json:"last_operation"`
 	Relationships Relationships  `json:"relationships"` // App, ServiceInstance
+}
+
+// RouteBinding is a service route binding.
+type RouteBinding struct {
+	Resource
+	LastOperation *LastOperation `json:"last_operation"`
+	Relationships Relationships  `json:"relationships"` // Route, ServiceInstance
 }
 
 // LastOperation of a service instance or binding.

@@ -34,8 +34,14 @@ var instances = &cc.List[*world.ServiceInstance]{
 		cc.In("type", func(_ *cc.Req, si *world.ServiceInstance) string { return si.Type }),
 		cc.FieldsParam[*world.ServiceInstance](listFields),
 		cc.Fold("names", func(_ *cc.Req, si *world.ServiceInstance) string { return si.Name }),
-		cc.In("space_guids", func(_ *cc.Req, si *world.ServiceInstance) string { return si.Space }),
-		cc.In("organization_guids", func(q *cc.Req, si *world.ServiceInstance) string { return apps.OrgOf(&q.Tx, si.Space) }),
+		cc.Any("space_guids", func(_ *cc.Req, si *world.ServiceInstance) []string { return visibleIn(si) }),
+		cc.Any("organization_guids", func(q *cc.Req, si *world.ServiceInstance) []string {
+			var orgs []string
+			for _, space := range visibleIn(si) {
+				orgs = append(orgs, apps.OrgOf(&q.Tx, space))
+			}
+			return orgs
+		}),
 		cc.In("service_plan_guids", func(_ *cc.Req, si *world.ServiceInstance) string { return si.Plan }),
 		cc.In("service_plan_names", func(q *cc.Req, si *world.ServiceInstance) string { return planOf(&q.Tx, si).Name }),
 		cc.Labels[*world.ServiceInstance](),
@@ -43,6 +49,11 @@ var instances = &cc.List[*world.ServiceInstance]{
 	Orders: []cc.Order[*world.ServiceInstance]{{Name: "name", Compare: func(a, b *world.ServiceInstance) int { return strings.Compare(a.Name, b.Name) }}},
 	Show:   func(q *cc.Req, si *world.ServiceInstance) any { return PresentInstance(q, si) },
 	Extra:  includedInstances,
+}
+
+// visibleIn lists the space of an instance and those that it is shared with.
+func visibleIn(si *world.ServiceInstance) []string {
+	return append([]string{si.Space}, si.SharedSpaces...)
 }
 
 func listInstances(q *cc.Req) (*cc.Reply, error) {
