@@ -201,6 +201,13 @@ func (r *Reconciler) plan(ctx context.Context, run *Run) error {
 	if err != nil {
 		return err
 	}
+	if p, ok := run.Target.Driver.(platform.Preflighter); ok && len(plan.Steps) > 0 {
+		found, err := p.Preflight(ctx, plan)
+		if err != nil {
+			return err
+		}
+		plan.Problems = append(plan.Problems, found...)
+	}
 	run.Plan = plan
 	// The driver has judged what each change costs: from here on the changes say so.
 	impact := map[history.Key]diff.Change{}
@@ -260,8 +267,8 @@ func refuse(plan platform.Plan, stopped map[string]bool) []platform.StepResult {
 	for _, s := range plan.Steps {
 		var why []error
 		for _, p := range plan.Problems {
-			if p.Step == s.ID {
-				why = append(why, &platform.Error{Class: platform.Invalid, Ref: s.Ref, Doing: "not tried", Message: p.Message, Hint: p.Hint})
+			if p.Step == s.ID && !p.Warning {
+				why = append(why, &platform.Error{Class: platform.Invalid, Ref: s.Ref, Origin: p.Origin, Doing: "not tried", Message: p.Message, Hint: p.Hint})
 			}
 		}
 		if len(why) > 0 && !stopped[s.ID] {

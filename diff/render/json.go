@@ -24,6 +24,7 @@ type document struct {
 	Changes    []change              `json:"changes"`
 	Unobserved []unobserved          `json:"unobserved"`
 	Unmanaged  []ref                 `json:"unmanaged"`
+	Problems   []problem             `json:"problems"`
 }
 
 type summary struct {
@@ -56,12 +57,21 @@ type unobserved struct {
 	Origin manifest.Origin `json:"origin,omitzero"`
 }
 
+type problem struct {
+	Severity manifest.Severity `json:"severity"`
+	Ref      *ref              `json:"ref,omitempty"` // nothing: the plan as a whole
+	Message  string            `json:"message"`
+	Hint     string            `json:"hint,omitempty"`
+	Origin   manifest.Origin   `json:"origin,omitzero"`
+}
+
 // JSON writes one document for programs.
 func JSON(w io.Writer, in Input) error {
 	s := in.Changes.Summary()
 	doc := document{
 		Version: 1, Title: in.Title, Target: in.Target, Revision: in.Revision, Desired: in.Desired,
 		Summary: summary{s.String(), s}, Changes: []change{}, Unobserved: []unobserved{}, Unmanaged: []ref{},
+		Problems: []problem{},
 	}
 	if doc.Desired == nil {
 		doc.Desired = map[manifest.Kind]int{}
@@ -75,6 +85,9 @@ func JSON(w io.Writer, in Input) error {
 	}
 	for _, r := range in.unmanaged() {
 		doc.Unmanaged = append(doc.Unmanaged, ref(r))
+	}
+	for _, p := range in.Problems {
+		doc.Problems = append(doc.Problems, problem{p.Severity, (*ref)(p.Ref), p.Message, p.Hint, p.Origin})
 	}
 	return writeJSON(w, doc)
 }

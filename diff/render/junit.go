@@ -47,8 +47,8 @@ type skipped struct {
 	Message string `xml:"message,attr"`
 }
 
-// JUnit writes a test report: one suite per resource, one failed test per change, one skipped test per field
-// that could not be read, and a single passed test where nothing differs.
+// JUnit writes a test report: one suite per resource, one failed test per change and per problem of the plan, one skipped
+// test per field that could not be read, and a single passed test where nothing differs.
 func JUnit(w io.Writer, in Input) error {
 	report := testsuites{Name: visible(or(in.Title, "fettle diff"))}
 	for _, c := range in.changes() {
@@ -62,6 +62,9 @@ func JUnit(w io.Writer, in Input) error {
 			Name: or(label(u.Path), "everything"), File: visible(u.Origin.File), Line: u.Origin.Line,
 			Skipped: &skipped{Message: "not readable: " + visible(u.Why)},
 		})
+	}
+	for _, p := range in.Problems {
+		report.problem(p, or(subject(p), "the plan"))
 	}
 	if report.Tests == 0 {
 		report.put("no differences", testcase{Name: in.verdict()})

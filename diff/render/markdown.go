@@ -38,6 +38,7 @@ func Markdown(w io.Writer, in Input, opts Options) error {
 		}
 		m.add(line + "\n")
 	}
+	m.problems(in)
 	m.groups(in.changes())
 	m.unobserved(in.unobserved())
 	m.unmanaged(in, opts)
@@ -206,6 +207,30 @@ func codeLines(lines []string) string {
 		lines[i] = code(cut(l))
 	}
 	return strings.Join(lines, "<br>")
+}
+
+// problems come right below the verdict, which they qualify.
+func (m *markdown) problems(in Input) {
+	for _, part := range in.problems() {
+		m.must("\n**" + part.title + "**\n\n")
+		for i, p := range part.list {
+			line := "- "
+			if !p.Origin.IsZero() {
+				line += code(cut(place(p.Origin))) + " "
+			}
+			if p.Ref != nil {
+				line += code(cut(p.Ref.String())) + ": "
+			}
+			line += escape(cut(p.Message))
+			if p.Hint != "" {
+				line += "<br>" + escape(cut(p.Hint))
+			}
+			if !m.add(line + "\n") {
+				m.must(fmt.Sprintf("- … and %d more\n", len(part.list)-i))
+				break
+			}
+		}
+	}
 }
 
 func (m *markdown) unobserved(all []diff.Unobserved) {

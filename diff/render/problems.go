@@ -99,10 +99,7 @@ func (v Validation) sarif(w io.Writer) error {
 		if isError(p) {
 			level = "error"
 		}
-		resource := ""
-		if p.Ref != nil {
-			resource = visible(p.Ref.String())
-		}
+		resource := subject(p)
 		// A finding stays the same when lines are added above it: the message names the app and the field.
 		run.put(rule, level, withHint(p), resource, p.Origin, p.Origin.File, resource, p.Message)
 	}
@@ -113,17 +110,7 @@ func (v Validation) sarif(w io.Writer) error {
 func (v Validation) junit(w io.Writer) error {
 	report := testsuites{Name: "fettle validate"}
 	for _, p := range v.Problems {
-		c := testcase{Name: visible(p.Message), File: visible(p.Origin.File), Line: p.Origin.Line}
-		text := strings.TrimSpace(visible(p.Origin.String()) + "\n" + excerpt(p))
-		if p.Hint != "" {
-			text += "\n" + visible(p.Hint)
-		}
-		if isError(p) {
-			c.Failure = &failure{Message: withHint(p), Type: p.Rule, Text: text}
-		} else {
-			c.Output = "warning: " + withHint(p)
-		}
-		report.put(or(p.Origin.File, "manifests"), c)
+		report.problem(p, or(p.Origin.File, "manifests"))
 	}
 	for _, file := range v.Files {
 		if _, told := report.index[visible(file)]; !told {
@@ -134,6 +121,21 @@ func (v Validation) junit(w io.Writer) error {
 		report.put("manifests", testcase{Name: "valid"})
 	}
 	return report.write(w)
+}
+
+// problem adds a test to the suite of that name: a failed one, or for a warning a passed one with an output.
+func (report *testsuites) problem(p manifest.Problem, suite string) {
+	c := testcase{Name: visible(p.Message), File: visible(p.Origin.File), Line: p.Origin.Line}
+	text := strings.TrimSpace(visible(p.Origin.String()) + "\n" + excerpt(p))
+	if p.Hint != "" {
+		text += "\n" + visible(p.Hint)
+	}
+	if isError(p) {
+		c.Failure = &failure{Message: withHint(p), Type: p.Rule, Text: text}
+	} else {
+		c.Output = "warning: " + withHint(p)
+	}
+	report.put(suite, c)
 }
 
 // github writes workflow commands, which GitHub shows as annotations beside the line
@@ -176,6 +178,14 @@ func excerpt(p manifest.Problem) string {
 		}
 		return r
 	}, p.Excerpt)
+}
+
+// subject is the resource that a problem of a plan is about, "" for the plan as a whole.
+func subject(p manifest.Problem) string {
+	if p.Ref == nil {
+		return ""
+	}
+	return visible(p.Ref.String())
 }
 
 // withHint is a problem in one line, without its place.

@@ -25,6 +25,7 @@ type Input struct {
 	Revision string                // the commit that desired state was read from
 	Desired  map[manifest.Kind]int // how many resources Git declares, see CountKinds
 	Changes  diff.Changes
+	Problems manifest.Problems // why part of it cannot be applied, or may not work, known before anything is tried
 }
 
 // CountKinds counts the declared resources for Input.Desired.
@@ -79,6 +80,26 @@ func (in Input) unobserved() []diff.Unobserved {
 	return slices.SortedStableFunc(slices.Values(in.Changes.Unobserved), func(a, b diff.Unobserved) int {
 		return diff.Change{Ref: a.Ref, Path: a.Path}.Compare(diff.Change{Ref: b.Ref, Path: b.Path})
 	})
+}
+
+// problemList is a part of the problems under one title.
+type problemList struct {
+	title string
+	list  manifest.Problems
+}
+
+// problems are what is certain to fail, and what may.
+func (in Input) problems() []problemList {
+	errors := problemList{title: "Cannot be applied, known before anything is tried:"}
+	warnings := problemList{title: "Warnings:"}
+	for _, p := range in.Problems {
+		if isError(p) {
+			errors.list = append(errors.list, p)
+		} else {
+			warnings.list = append(warnings.list, p)
+		}
+	}
+	return slices.DeleteFunc([]problemList{errors, warnings}, func(l problemList) bool { return len(l.list) == 0 })
 }
 
 func (in Input) unmanaged() []manifest.Ref {

@@ -75,6 +75,7 @@ var sarifRules = []sarifRule{
 	{"different", sarifText{"The live value is not the one that Git declares."}},
 	{"surplus", sarifText{"It lives on the platform, and Git no longer declares it."}},
 	{"unreadable", sarifText{"Git declares it, and its live value cannot be read."}},
+	{"refused", sarifText{"It cannot be applied: known before anything is tried."}},
 }
 
 // SARIF writes the changes as results of a static analysis, so that a code host shows each one beside the
@@ -109,6 +110,16 @@ func SARIF(w io.Writer, in Input) error {
 	}
 	for _, u := range in.unobserved() {
 		put(3, "note", visible(u.Ref.String())+": "+or(label(u.Path), "it")+" cannot be read: "+visible(u.Why)+".", u.Ref, u.Path, u.Origin)
+	}
+	for _, p := range in.Problems {
+		level, message := "warning", withHint(p)
+		if isError(p) {
+			level = "error"
+		}
+		if p.Ref != nil {
+			message = subject(p) + ": " + message
+		}
+		run.put(4, level, message, subject(p), p.Origin, subject(p), p.Message)
 	}
 	return run.write(w)
 }

@@ -24,6 +24,7 @@ type scene struct {
 	title         string
 	desired, live []*manifest.Object
 	ledger        diff.Ledger
+	problems      manifest.Problems
 }
 
 // Impacts as a driver would judge them, by the end of the path.
@@ -57,7 +58,7 @@ func (s scene) input(t testing.TB) render.Input {
 	}
 	return render.Input{
 		Title: s.title, Target: "production (https://api.prod.example.com)", Revision: "3f2a9c1",
-		Desired: render.CountKinds(desired), Changes: changes,
+		Desired: render.CountKinds(desired), Changes: changes, Problems: s.problems,
 	}
 }
 
@@ -158,6 +159,23 @@ var scenes = map[string]scene{
 				},
 			},
 			{Ref: ref(manifest.KindApp, "other")},
+		},
+	},
+
+	"refused": {
+		title: "Plan for the shop",
+		desired: []*manifest.Object{
+			{Ref: ref(manifest.KindApp, "web"), Origin: at(3, 5), Spec: tree{"lifecycle": tree{"stack": "cflinuxfs5"}, "processes": tree{"web": tree{"memory_in_mb": int64(512)}}}},
+			{Ref: ref(manifest.KindApp, "worker"), Origin: at(9, 5), Spec: tree{"state": "STARTED"}},
+		},
+		live: []*manifest.Object{
+			{Ref: ref(manifest.KindApp, "web"), Spec: tree{"lifecycle": tree{"stack": "cflinuxfs4"}, "processes": tree{"web": tree{"memory_in_mb": int64(256)}}}},
+			{Ref: ref(manifest.KindApp, "worker"), Spec: tree{"state": "STARTED"}},
+		},
+		problems: manifest.Problems{
+			{Ref: &manifest.Ref{Kind: manifest.KindApp, Path: "acme/prod/web"}, Origin: at(4, 10), Severity: manifest.SeverityError, Rule: "refused", Message: "there is no stack cflinuxfs5", Hint: "did you mean cflinuxfs4?"},
+			{Ref: &manifest.Ref{Kind: manifest.KindApp, Path: "acme/prod/web"}, Origin: at(5, 13), Severity: manifest.SeverityError, Rule: "refused", Message: "it needs 512M more while it rolls; the organization quota small has 256M left (4096M in all, 3840M in use)", Hint: "ask for less, stop something else, or have the quota raised"},
+			{Severity: manifest.SeverityWarning, Rule: "refused", Message: "the space quotas of acme could not be read: \x1b[31mnobody", Hint: "grant this user space_developer"},
 		},
 	},
 

@@ -34,6 +34,7 @@ func Text(w io.Writer, in Input, opts Options) error {
 	}
 	t.unobserved(in.unobserved())
 	t.unmanaged(in, opts)
+	t.problems(in)
 	for _, paragraph := range strings.Split(in.verdict(), "\n") {
 		for _, l := range wrap(paragraph, t.width) {
 			t.line(t.paint(bold, l))
@@ -317,6 +318,36 @@ func place(at manifest.Origin) string {
 		return visible(at.File)
 	}
 	return visible(at.File) + ":" + strconv.Itoa(at.Line)
+}
+
+// problems come last, right above the verdict: they are what somebody has to see.
+func (t *terminal) problems(in Input) {
+	for _, part := range in.problems() {
+		t.line(t.paint(bold, part.title))
+		for _, p := range part.list {
+			text := visible(p.Message)
+			if p.Ref != nil {
+				text = subject(p) + ": " + text
+			}
+			if !p.Origin.IsZero() {
+				text = visible(p.Origin.String()) + ": " + text
+			}
+			mark := t.paint(grave, "!")
+			if !isError(p) {
+				mark = t.paint(turning, "!")
+			}
+			for i, l := range wrap(text, t.width-4) {
+				if i > 0 {
+					mark = " "
+				}
+				t.line("  " + mark + " " + l)
+			}
+			for _, l := range wrap(visible(p.Hint), t.width-6) {
+				t.line(t.paint(faint, "      "+l))
+			}
+		}
+		t.line("")
+	}
 }
 
 func (t *terminal) unobserved(all []diff.Unobserved) {

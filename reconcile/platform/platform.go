@@ -52,6 +52,13 @@ type Validator interface {
 	Validate(ctx context.Context, desired manifest.Set) (manifest.Problems, error)
 }
 
+// Preflighter asks the platform what Plan cannot know: whether what the plan is about to use exists, is allowed and
+// fits in. It changes nothing, and asks only about what the plan changes. Every problem that is not a warning must be
+// certain: its step is not tried. The error is for what keeps it from looking, and never for a missing right to look.
+type Preflighter interface {
+	Preflight(ctx context.Context, plan Plan) ([]Problem, error)
+}
+
 // Counter tells how many API requests the driver has made so far.
 type Counter interface {
 	Requests() int64
@@ -98,9 +105,11 @@ type Step struct {
 
 // Problem is a reason why a step cannot succeed, found without trying.
 type Problem struct {
-	Step    string // Step.ID, or "" for the whole plan
-	Message string // what and why
-	Hint    string // what to do next
+	Step    string          // Step.ID, or "" for the whole plan
+	Origin  manifest.Origin // what declares the cause
+	Message string          // what and why; it need not name the step
+	Hint    string          // what to do next
+	Warning bool            // the step may succeed all the same, and is tried
 }
 
 // ApplyOptions accompany a plan.

@@ -175,19 +175,6 @@ func outcomeView(run *reconcile.Run) map[string]any {
 	}
 }
 
-func printPlanProblems(env Env, run *reconcile.Run) error {
-	for _, p := range run.Plan.Problems {
-		where := ""
-		if p.Step != "" {
-			where = p.Step + ": "
-		}
-		if _, err := fmt.Fprintf(env.Out, "! %s%s (%s)\n", where, p.Message, p.Hint); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // progress prints a line for each sign of life, on the error stream so that standard output stays clean.
 type progress struct {
 	env   Env

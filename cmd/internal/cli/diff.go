@@ -8,6 +8,7 @@ import (
 	"github.com/fettle-gitops/fettle/diff/render"
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile"
+	"github.com/fettle-gitops/fettle/reconcile/platform"
 )
 
 func diffCommand(env Env) *cobra.Command {
@@ -21,7 +22,10 @@ func diffCommand(env Env) *cobra.Command {
 		Long: `Show what would change so that the platform matches the manifests, and what each change costs: nothing, a change
 in place, a rolling restart, a restage. Nothing is changed. Only what the manifests declare is compared.
 
-Exit code 0: nothing differs. 2: something differs. 1: error.`,
+What would fail is known beforehand and said: names that do not exist, routes of other spaces, quotas that would be
+exceeded, also while an app rolls, and rights that are missing.
+
+Exit code 0: nothing differs. 2: something differs, or cannot be applied. 1: error.`,
 		Example: `  fettle diff -f manifest.yml -o acme -s dev --vars-file vars/dev.yml
   fettle diff --git https://git.example.com/acme/shop.git --path manifest.yml -o acme -s dev --format markdown`,
 		Args: cobra.NoArgs,
@@ -41,7 +45,7 @@ Exit code 0: nothing differs. 2: something differs. 1: error.`,
 			if err := printDiff(env, format, run); err != nil {
 				return err
 			}
-			if !run.Changes.Empty() {
+			if !run.Changes.Empty() || planProblems(run.Plan).Err() != nil {
 				return exitCode(ExitDifferent)
 			}
 			return nil
@@ -75,12 +79,26 @@ func warn(env Env, problems manifest.Problems, err error) {
 }
 
 func printDiff(env Env, format string, run *reconcile.Run) error {
-	in := render.Input{Changes: run.Changes, Revision: run.Snapshot.Revision, Desired: render.CountKinds(run.Desired)}
-	if err := render.Write(env.Out, format, in, render.Options{Color: env.colour(), Width: env.Width}); err != nil {
-		return err
+	in := render.Input{
+		Changes: run.Changes, Revision: run.Snapshot.Revision, Desired: render.CountKinds(run.Desired), Problems: planProblems(run.Plan),
 	}
-	if format != "text" {
-		return nil
+	return render.Write(env.Out, format, in, render.Options{Color: env.colour(), Width: env.Width})
+}
+
+// planProblems are the problems of a plan in the form that people and programs get to see.
+func planProblems(plan platform.Plan) manifest.Problems {
+	var all manifest.Problems
+	for _, p := range plan.Problems {
+		shown := manifest.Problem{Origin: p.Origin, Severity: manifest.SeverityError, Rule: "refused", Message: p.Message, Hint: p.Hint}
+		if p.Warning {
+			shown.Severity = manifest.SeverityWarning
+		}
+		for i, s := range plan.Steps {
+			if s.ID == p.Step {
+				shown.Ref = &plan.Steps[i].Ref
+			}
+		}
+		all = append(all, shown)
 	}
-	return printPlanProblems(env, run)
+	return all
 }

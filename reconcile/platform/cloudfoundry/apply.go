@@ -123,7 +123,7 @@ func stopped(ctx context.Context, err error) bool {
 // impossible is the error of a step that the API cannot carry out, or nil.
 func impossible(s *platform.Step) error {
 	for _, p := range problems(s) {
-		return &platform.Error{Class: platform.Invalid, Ref: s.Ref, Doing: "looking at the plan", Message: p.Message, Hint: p.Hint}
+		return &platform.Error{Class: platform.Invalid, Ref: s.Ref, Origin: p.Origin, Doing: "looking at the plan", Message: p.Message, Hint: p.Hint}
 	}
 	return nil
 }

@@ -226,7 +226,7 @@ func (p *planner) missing(s *platform.Step) []platform.Problem {
 		instance := c.Ref.Child(manifest.KindServiceInstance, instanceName(o))
 		if p.in.Live.IDs[instance] == "" && p.steps[instance] == nil {
 			found = append(found, platform.Problem{
-				Step: s.ID, Message: fmt.Sprintf("%sthere is no service instance %s in space %s", at(c.Origin), instance.Name(), instance.Space()),
+				Step: s.ID, Origin: c.Origin, Message: fmt.Sprintf("there is no service instance %s in space %s", instance.Name(), instance.Space()),
 				Hint: createInstance,
 			})
 		}
@@ -237,20 +237,13 @@ func (p *planner) missing(s *platform.Step) []platform.Problem {
 // createInstance is what to do about a missing service instance.
 const createInstance = "create it (cf create-service or cf create-user-provided-service), or correct the name; `cf services` lists what exists"
 
-func at(o manifest.Origin) string {
-	if o.IsZero() {
-		return ""
-	}
-	return o.String() + ": "
-}
-
 // problems are the changes that the API cannot make, known without trying.
 func problems(s *platform.Step) []platform.Problem {
 	var found []platform.Problem
 	for _, c := range s.Changes {
 		if c.Impact == diff.ImpactImpossible {
 			what, next, _ := strings.Cut(c.Reason, "; ")
-			found = append(found, platform.Problem{Step: s.ID, Message: at(c.Origin) + what, Hint: next})
+			found = append(found, platform.Problem{Step: s.ID, Origin: c.Origin, Message: what, Hint: next})
 		}
 	}
 	return found

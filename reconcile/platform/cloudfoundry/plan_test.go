@@ -151,7 +151,11 @@ func describe(plan platform.Plan) string {
 		}
 	}
 	for _, p := range plan.Problems {
-		fmt.Fprintf(&b, "problem of %s: %s → %s\n", p.Step, p.Message, p.Hint)
+		at := ""
+		if !p.Origin.IsZero() {
+			at = p.Origin.String() + ": "
+		}
+		fmt.Fprintf(&b, "problem of %s: %s%s → %s\n", p.Step, at, p.Message, p.Hint)
 	}
 	return b.String()
 }

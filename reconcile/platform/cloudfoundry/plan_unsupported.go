@@ -51,8 +51,12 @@ func (p *planner) refuse() []platform.Problem {
 	for _, o := range p.in.Desired.Objects() {
 		for pointer, what := range unsupported(o) {
 			for _, host := range p.hosts(o) {
+				text := what
+				if host != o.Ref {
+					text = o.Ref.String() + ": " + what
+				}
 				found = append(found, platform.Problem{
-					Step: p.step(host).ID, Message: fmt.Sprintf("%s%s: %s cannot be applied yet", at(o.FieldOrigin(pointer)), o.Ref, what),
+					Step: p.step(host).ID, Origin: o.FieldOrigin(pointer), Message: text + " cannot be applied yet",
 					Hint: "remove it from the manifest and do it by hand, for now",
 				})
 			}
@@ -63,13 +67,13 @@ func (p *planner) refuse() []platform.Problem {
 		case c.Ref.Kind != manifest.KindRoute:
 		case c.Op == diff.Add && len(keys) == 0 && len(p.routeApps(c)) == 0:
 			found = append(found, platform.Problem{
-				Step: c.Ref.String(), Message: fmt.Sprintf("%s%s: a route that leads nowhere cannot be created yet", at(c.Origin), c.Ref),
+				Step: c.Ref.String(), Origin: c.Origin, Message: "a route that leads nowhere cannot be created yet",
 				Hint: "give it a destination, or create it by hand (cf create-route)",
 			})
 		case c.Op == diff.Remove && len(keys) == 2 && keys[0] == "destinations":
 			if app := destinationApp(c.Ref, keys[1]); p.in.Desired.Get(app) == nil {
 				found = append(found, platform.Problem{
-					Step: app.String(), Message: fmt.Sprintf("%s%s leads to the app %s, which no manifest declares: it cannot be unmapped yet", at(c.Origin), c.Ref, app.Name()),
+					Step: app.String(), Origin: c.Origin, Message: fmt.Sprintf("%s leads to the app %s, which no manifest declares: it cannot be unmapped yet", c.Ref, app.Name()),
 					Hint: "unmap it by hand (cf unmap-route), or declare it as a destination",
 				})
 			}
@@ -77,8 +81,8 @@ func (p *planner) refuse() []platform.Problem {
 	}
 	for _, mark := range p.in.Desired.Prunes() {
 		found = append(found, platform.Problem{
-			Message: fmt.Sprintf("%smeta.prune: no %s of space %s is deleted, because pruning is not applied yet", at(mark.Origin), mark.Kind, mark.Space),
-			Hint:    "delete by hand what is not declared; the rest of the plan is not affected",
+			Origin: mark.Origin, Message: fmt.Sprintf("meta.prune: no %s of space %s is deleted, because pruning is not applied yet", mark.Kind, mark.Space),
+			Hint: "delete by hand what is not declared; the rest of the plan is not affected",
 		})
 	}
 	slices.SortFunc(found, func(a, b platform.Problem) int {
