@@ -20,10 +20,11 @@ import (
 func applyCommand(env Env) *cobra.Command {
 	var where manifestFlags
 	var on foundationFlags
+	var key planKey
 	var format string
-	var approve bool
+	var approve, pin bool
 	cmd := &cobra.Command{
-		Use:     "apply",
+		Use:     "apply [PLAN]",
 		GroupID: "once",
 		Short:   "Show the plan, then bring the platform to what the manifests declare",
 		Long: `Show the plan, then bring the platform to what the manifests declare: configuration, code, routes and bindings.
@@ -32,21 +33,33 @@ rolling deployments; one that does not become healthy is cancelled and the app i
 
 On a terminal it asks first. Elsewhere it needs --auto-approve.
 
+PLAN is a file that “fettle diff --out” wrote: exactly that plan is applied, without asking. The manifests are found as the plan says
+and read anew at its revision; if they, the variables or live state have moved since, nothing is changed and what moved is
+named. A plan holds no value of a variable: --var has to be given again, vars files are read again. With a key
+(FETTLE_PLAN_KEY or --plan-key-file) plans are signed, and only signed ones are applied.
+
 Exit code 0: all is as declared. 1: error, or at least one app could not be brought there. 2: the answer was no.`,
 		Example: `  fettle apply -f manifest.yml -o acme -s dev --vars-file vars/dev.yml
-  fettle apply --git https://git.example.com/acme/shop.git -o acme -s dev --auto-approve`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+  fettle apply --git https://git.example.com/acme/shop.git -o acme -s dev --auto-approve
+  fettle apply plan.json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("--format", format, "text", "json", "markdown"); err != nil {
 				return err
+			}
+			progress := &progress{env: env, quiet: format != "text"}
+			r := &reconcile.Reconciler{Report: progress.event}
+			if len(args) == 1 {
+				return applyPlan(cmd.Context(), env, args[0], &where, &on, &key, pin, r, format)
+			}
+			if pin || key.file != "" {
+				return errors.New("--pin-revision and --plan-key-file go with a plan file: fettle apply PLAN")
 			}
 			target, err := oneShot(env, &where, &on)
 			if err != nil {
 				return err
 			}
 			target.RolloutTimeout = on.rollout
-			progress := &progress{env: env, quiet: format != "text"}
-			r := &reconcile.Reconciler{Report: progress.event}
 			r.Confirm = func(ctx context.Context, run *reconcile.Run) (bool, error) {
 				ask := env
 				if format != "text" {
@@ -69,6 +82,8 @@ Exit code 0: all is as declared. 1: error, or at least one app could not be brou
 	}
 	where.register(cmd)
 	on.register(cmd)
+	key.register(cmd)
+	cmd.Flags().BoolVar(&pin, "pin-revision", false, "with PLAN: apply the commit that the plan was made of, even if the branch has moved on")
 	cmd.Flags().BoolVar(&approve, "auto-approve", false, "apply without asking")
 	cmd.Flags().DurationVar(&on.rollout, "rollout-timeout", 0, "how long a rollout may take to become healthy (default 10m)")
 	cmd.Flags().StringVar(&format, "format", "text", "text, json or markdown")

@@ -14,7 +14,8 @@ import (
 func diffCommand(env Env) *cobra.Command {
 	var where manifestFlags
 	var on foundationFlags
-	var format string
+	var key planKey
+	var format, out string
 	cmd := &cobra.Command{
 		Use:     "diff",
 		GroupID: "once",
@@ -27,7 +28,8 @@ exceeded, also while an app rolls, and rights that are missing.
 
 Exit code 0: nothing differs. 2: something differs, or cannot be applied. 1: error.`,
 		Example: `  fettle diff -f manifest.yml -o acme -s dev --vars-file vars/dev.yml
-  fettle diff --git https://git.example.com/acme/shop.git --path manifest.yml -o acme -s dev --format markdown`,
+  fettle diff --git https://git.example.com/acme/shop.git --path manifest.yml -o acme -s dev --format markdown
+  fettle diff -f manifest.yml --out plan.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("--format", format, render.Formats()...); err != nil {
@@ -37,6 +39,7 @@ Exit code 0: nothing differs. 2: something differs, or cannot be applied. 1: err
 			if err != nil {
 				return err
 			}
+			values := noteValues(target)
 			run, err := (&reconcile.Reconciler{}).Compute(cmd.Context(), target)
 			warn(env, run.Problems, err)
 			if err != nil {
@@ -44,6 +47,11 @@ Exit code 0: nothing differs. 2: something differs, or cannot be applied. 1: err
 			}
 			if err := printDiff(env, format, run); err != nil {
 				return err
+			}
+			if out != "" {
+				if err := savePlan(cmd.Context(), env, out, &where, &key, run, values); err != nil {
+					return err
+				}
 			}
 			if !run.Changes.Empty() || planProblems(run.Plan).Err() != nil {
 				return exitCode(ExitDifferent)
@@ -53,6 +61,8 @@ Exit code 0: nothing differs. 2: something differs, or cannot be applied. 1: err
 	}
 	where.register(cmd)
 	on.register(cmd)
+	key.register(cmd)
+	cmd.Flags().StringVar(&out, "out", "", "also write the plan to this file, for “fettle apply FILE”; it holds no secret value")
 	cmd.Flags().StringVar(&format, "format", "text", strings.Join(render.Formats(), ", "))
 	return cmd
 }

@@ -33,6 +33,8 @@ type manifestFlags struct {
 	org, space                 string
 	vars, varsFiles            []string
 	ageIdentity                string
+
+	commit string // of --git; from a plan file
 }
 
 func (f *manifestFlags) register(cmd *cobra.Command) {
@@ -90,8 +92,12 @@ func (f *manifestFlags) target(env Env) (*reconcile.Target, error) {
 	var err error
 	if f.gitURL != "" {
 		t.Path = f.path
+		branch := f.branch
+		if f.commit != "" {
+			branch = ""
+		}
 		t.Source, err = git.New(git.Options{
-			URL: f.gitURL, Branch: f.branch, Username: env.Getenv("FETTLE_GIT_USERNAME"), Password: env.Getenv("FETTLE_GIT_PASSWORD"),
+			URL: f.gitURL, Branch: branch, Commit: f.commit, Username: env.Getenv("FETTLE_GIT_USERNAME"), Password: env.Getenv("FETTLE_GIT_PASSWORD"),
 		})
 		return t, err
 	}

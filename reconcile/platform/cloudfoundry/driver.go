@@ -48,6 +48,9 @@ func New(cfg Config) (*Driver, error) {
 // Requests counts the requests made to the controller so far.
 func (d *Driver) Requests() int64 { return d.client.Requests() }
 
+// API is the address of the foundation.
+func (d *Driver) API() string { return d.client.API() }
+
 // Identity is who the foundation takes us for. Asking is also the cheapest way to find out whether the
 // endpoint and the credentials are right.
 func (d *Driver) Identity(ctx context.Context) (ccv3.Identity, error) {
