@@ -163,6 +163,14 @@ type Ledger map[manifest.Ref]map[string]bool
 // Owns reports whether Fettle applied the element at pointer of ref before.
 func (l Ledger) Owns(ref manifest.Ref, pointer string) bool { return l[ref][pointer] }
 
+// Own notes that Fettle applied the element at pointer of ref.
+func (l Ledger) Own(ref manifest.Ref, pointer string) {
+	if l[ref] == nil {
+		l[ref] = map[string]bool{}
+	}
+	l[ref][pointer] = true
+}
+
 // of leaves out what Fettle once gave to apps that Git no longer declares. Such an app is left alone as a whole:
 // a running app whose routes and bindings vanish because its manifest moved elsewhere would be the worse surprise.
 func (l Ledger) of(desired manifest.Set) Ledger {
@@ -171,7 +179,7 @@ func (l Ledger) of(desired manifest.Set) Ledger {
 		mine := map[string]bool{}
 		for pointer, owned := range pointers {
 			app := Change{Ref: ref}.App()
-			if keys := manifest.SplitPointer(pointer); ref.Kind == manifest.KindRoute && len(keys) > 1 {
+			if keys := manifest.SplitPointer(pointer); ref.Kind == manifest.KindRoute && len(keys) > 1 && keys[0] == "destinations" {
 				name, _, _ := strings.Cut(keys[1], "/")
 				app = ref.Child(manifest.KindApp, name)
 			}

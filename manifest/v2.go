@@ -102,13 +102,10 @@ func own(o *Object, keys ...string) {
 	}
 }
 
-// ownMetadata is own for the labels and annotations at keys, if there are any.
+// ownMetadata is own for the labels and annotations at keys.
 func ownMetadata(o *Object, keys ...string) {
 	for _, what := range []string{"labels", "annotations"} {
-		at := append(slices.Clone(keys), "metadata", what)
-		if _, present := Lookup(o.Spec, Pointer(at...)); present {
-			o.Ownership[Pointer(at...)] = Exact
-		}
+		own(o, append(slices.Clone(keys), "metadata", what)...)
 	}
 }
 

@@ -97,7 +97,7 @@ func (d *Driver) applyStep(ctx context.Context, s *platform.Step, missing string
 		err = run.run(working)
 		result.RolledBack, result.Quarantine = run.rolledBack, run.quarantine
 	case *routeData:
-		err = d.applyRoute(working, s, data)
+		err = newRouteRun(d, s, data).run(working)
 	default:
 		err = impossible(s)
 	}

@@ -155,6 +155,9 @@ func (r *appRun) intent() string {
 // cannot do.
 func (r *appRun) configure(ctx context.Context) error {
 	m := newManifestRequest(r.step.Ref)
+	for _, route := range r.data.set.Of(manifest.KindRoute) {
+		m.mapped[route.Ref] = true
+	}
 	if r.live == nil {
 		m.declare(r.app, r.desired)
 	} else {
@@ -189,7 +192,7 @@ func (r *appRun) configure(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.portDestinations(ctx)
+	return r.mapDestinations(ctx)
 }
 
 // notes are the annotations to be written before the change: what will follow it, and what will be owned.

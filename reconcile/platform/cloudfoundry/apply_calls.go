@@ -157,70 +157,125 @@ func (r *appRun) destinationsOf(op diff.Op, set manifest.Set) []destination {
 	return all
 }
 
+// altered are the destinations at this app that get another port or protocol.
+func (r *appRun) altered() []destination {
+	var all []destination
+	for _, c := range r.step.Changes {
+		keys := manifest.SplitPointer(c.Path)
+		if c.Ref.Kind != manifest.KindRoute || len(keys) != 3 || keys[0] != "destinations" || destinationApp(c.Ref, keys[1]) != r.step.Ref {
+			continue
+		}
+		if d := (destination{c.Ref, keys[1]}); !slices.Contains(all, d) {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
 // detach unmaps what Git no longer declares. It comes after the rollout, because until then the way back leads
 // over the old routes. The routes themselves stay.
-func (r *appRun) detach(ctx context.Context) error { return r.unmap(ctx, r.unmapped()) }
+func (r *appRun) detach(ctx context.Context) error {
+	if err := r.unmap(ctx, r.unmapped()); err != nil {
+		return err
+	}
+	return r.trim(ctx, r.desired)
+}
 
 func (r *appRun) unmap(ctx context.Context, gone []destination) error {
-	if len(gone) == 0 {
-		return nil
-	}
-	const doing = "unmapping routes"
-	routes, _, err := ccv3.List[ccv3.Route](ctx, r.d.client, "/v3/routes", url.Values{"app_guids": {r.guid}})
-	if err != nil {
-		return r.fail(doing, err)
-	}
 	for _, d := range gone {
+		guid, err := r.routeGUID(ctx, "unmapping the route "+d.route.Name(), d.route)
+		if err != nil || guid == "" {
+			return err
+		}
 		_, process := splitDestination(d.key)
-		for _, route := range routes {
-			if !strings.EqualFold(route.URL, d.route.Name()) {
-				continue
-			}
-			for _, at := range route.Destinations {
-				if at.App.GUID != r.guid || at.App.Process != nil && at.App.Process.Type != process {
-					continue
-				}
-				err := r.do(ctx, "unmapping "+route.URL, http.MethodDelete, "/v3/routes/"+route.GUID+"/destinations/"+at.GUID, nil)
-				if err != nil && !strings.Contains(err.Error(), "Ensure the route has a destination with this guid") { // 422 instead of 404 (observed)
-					return err
-				}
-			}
+		if err := r.unmapFrom(ctx, guid, r.guid, process, nil); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// portDestinations maps routes to ports and process types that a manifest cannot name. Inserting a destination
-// that exists is a no-op (observed).
-func (r *appRun) portDestinations(ctx context.Context) error {
+// mapDestinations maps routes where a manifest cannot: to a port or a process type of its own, and where the app has
+// another destination at the route already. Inserting a destination that exists is a no-op (observed).
+func (r *appRun) mapDestinations(ctx context.Context) error {
 	for _, d := range r.destinationsOf(diff.Add, r.desired) {
-		spec, _ := destinations(r.desired.Get(d.route))[d.key].(map[string]any)
+		spec := mapOf(destinations(r.desired.Get(d.route))[d.key])
 		_, process := splitDestination(d.key)
-		if process == "web" && ordinaryPort(spec) {
+		if plainDestination(d.key, spec) && !r.mapped(d.route) {
 			continue // the manifest did it
 		}
 		doing := "mapping " + d.route.Name() + " to the process " + process
-		guid, err := r.routeGUID(ctx, doing, d.route)
+		guid, err := r.existing(ctx, doing, d.route)
 		if err != nil {
 			return err
 		}
-		at := map[string]any{"app": map[string]any{"guid": r.guid, "process": map[string]any{"type": process}}}
-		for _, k := range []string{"port", "protocol"} {
-			if v := spec[k]; v != nil {
-				at[k] = v
-			}
-		}
-		if err := r.once(ctx, doing, func(ctx context.Context) error {
-			_, err := r.d.client.Do(ctx, http.MethodPost, "/v3/routes/"+guid+"/destinations", map[string]any{"destinations": []any{at}}, nil)
-			return err
-		}, nil); err != nil {
+		if err := r.insert(ctx, doing, guid, r.guid, process, spec); err != nil {
 			return err
 		}
 		r.changed = true
 	}
+	return r.alter(ctx, r.desired)
+}
+
+// mapped reports whether the route led to the app before.
+func (r *appRun) mapped(route manifest.Ref) bool {
+	o := r.data.set.Get(route)
+	return o != nil && hangsOn(o, r.step.Ref)
+}
+
+// alter gives the altered destinations the port and the protocol that source says. Another port is another destination,
+// and the one before stays until trim takes it, so that the route leads somewhere all the time.
+//
+// A manifest could change the protocol too, but it would replace all destinations of the route, those of other apps
+// and processes included (from the controller's source, ManifestRouteUpdate).
+func (r *appRun) alter(ctx context.Context, source manifest.Set) error {
+	for _, d := range r.altered() {
+		spec := mapOf(destinations(source.Get(d.route))[d.key])
+		_, process := splitDestination(d.key)
+		doing := "changing where " + d.route.Name() + " leads to"
+		guid, err := r.existing(ctx, doing, d.route)
+		if err != nil {
+			return err
+		}
+		found, err := r.destinationsAt(ctx, doing, guid, r.guid, process)
+		if err != nil {
+			return err
+		}
+		at := slices.IndexFunc(found, func(at ccv3.Destination) bool { return spec["port"] == nil || number(at.Port) == spec["port"] })
+		r.changed = true
+		switch {
+		case at < 0:
+			err = r.insert(ctx, doing, guid, r.guid, process, spec)
+		case spec["protocol"] != nil && text(found[at].Protocol) != spec["protocol"]:
+			err = r.do(ctx, doing, http.MethodPatch, "/v3/routes/"+guid+"/destinations/"+found[at].GUID, map[string]any{"protocol": spec["protocol"]})
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
+// trim takes away the ports that altered destinations had before.
+func (r *appRun) trim(ctx context.Context, source manifest.Set) error {
+	for _, d := range r.altered() {
+		spec := mapOf(destinations(source.Get(d.route))[d.key])
+		if spec["port"] == nil {
+			continue
+		}
+		_, process := splitDestination(d.key)
+		guid, err := r.routeGUID(ctx, "unmapping the route "+d.route.Name(), d.route)
+		if err != nil || guid == "" {
+			return err
+		}
+		if err := r.unmapFrom(ctx, guid, r.guid, process, spec["port"]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// routeGUID is the guid of the route, "" if there is none in the space.
 func (r *appRun) routeGUID(ctx context.Context, doing string, ref manifest.Ref) (string, error) {
 	if guid := r.data.ids[ref]; guid != "" {
 		return guid, nil
@@ -234,36 +289,17 @@ func (r *appRun) routeGUID(ctx context.Context, doing string, ref manifest.Ref) 
 			return route.GUID, nil
 		}
 	}
-	return "", &platform.Error{
-		Class: platform.Missing, Ref: ref, Doing: doing, Message: "there is no such route in the space",
-		Hint: "create it first (cf create-route)",
-	}
+	return "", nil
 }
 
-// applyRoute changes the options of a route that no app's step changes.
-func (d *Driver) applyRoute(ctx context.Context, s *platform.Step, data *routeData) error {
-	if err := impossible(s); err != nil {
-		return err
+// existing is the guid of a route that has to be there.
+func (r *appRun) existing(ctx context.Context, doing string, ref manifest.Ref) (string, error) {
+	guid, err := r.routeGUID(ctx, doing, ref)
+	if err != nil || guid != "" {
+		return guid, err
 	}
-	options := map[string]any{}
-	for _, c := range s.Changes {
-		switch keys := manifest.SplitPointer(c.Path); {
-		case len(keys) == 2 && keys[0] == "options":
-			options[keys[1]] = c.Value // nil removes the option
-		case len(keys) == 1 && keys[0] == "options":
-			if all, ok := c.Value.(map[string]any); ok {
-				maps.Copy(options, all)
-			}
-		}
+	return "", &platform.Error{
+		Class: platform.Missing, Ref: ref, Doing: doing, Message: "there is no such route in the space",
+		Hint: "somebody has deleted it: apply again",
 	}
-	if len(options) == 0 {
-		return nil
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	writing, release := finishing(ctx)
-	defer release()
-	_, err := d.client.Do(writing, http.MethodPatch, "/v3/routes/"+data.guid, map[string]any{"options": options}, nil)
-	return failure(s, "changing the options of the route", err)
 }

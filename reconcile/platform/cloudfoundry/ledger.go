@@ -88,12 +88,7 @@ func readLedger(ledger diff.Ledger, text string, app *manifest.Object, routes, b
 	if len(a) == 0 {
 		return
 	}
-	own := func(ref manifest.Ref, pointer string) {
-		if ledger[ref] == nil {
-			ledger[ref] = map[string]bool{}
-		}
-		ledger[ref][pointer] = true
-	}
+	own := ledger.Own
 	for _, collection := range []string{"/environment_variables", "/metadata/labels", "/metadata/annotations", "/processes", "/sidecars"} {
 		v, _ := manifest.Lookup(app.Spec, collection)
 		elements, _ := v.(map[string]any)
@@ -116,6 +111,16 @@ func readLedger(ledger diff.Ledger, text string, app *manifest.Object, routes, b
 	for _, binding := range bindings {
 		if name, _ := binding.Spec["service_instance"].(string); a.has(bindingKey(name)) {
 			own(binding.Ref, "")
+		}
+	}
+}
+
+// readRouteLedger says which labels and annotations of a route Fettle gave it.
+func readRouteLedger(ledger diff.Ledger, text string, route *manifest.Object) {
+	a := decodeLedger(text)
+	for _, pointer := range metadataKeys("", route.Spec) {
+		if a.has(pointer) {
+			ledger.Own(route.Ref, pointer)
 		}
 	}
 }

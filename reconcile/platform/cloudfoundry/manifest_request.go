@@ -16,6 +16,7 @@ type manifestRequest struct {
 	app    *manifest.Object
 	routes map[manifest.Ref]*manifest.Object
 	binds  map[manifest.Ref]*manifest.Object
+	mapped map[manifest.Ref]bool // routes that lead to the app already: a manifest would do nothing, or too much
 }
 
 // newManifestRequest starts a request that says nothing but the app's name.
@@ -24,6 +25,7 @@ func newManifestRequest(app manifest.Ref) *manifestRequest {
 		app:    &manifest.Object{Ref: app, Spec: map[string]any{}, Inputs: map[string]any{}},
 		routes: map[manifest.Ref]*manifest.Object{},
 		binds:  map[manifest.Ref]*manifest.Object{},
+		mapped: map[manifest.Ref]bool{},
 	}
 }
 
@@ -88,7 +90,7 @@ func (m *manifestRequest) change(c diff.Change, source manifest.Set) {
 		}
 	case manifest.KindRoute:
 		for key := range destinations(o) {
-			if len(keys) < 2 || keys[0] != "destinations" || keys[1] == key {
+			if c.Op == diff.Add && (len(keys) == 0 || len(keys) == 2 && keys[1] == key) {
 				m.route(o, key)
 			}
 		}
@@ -119,12 +121,11 @@ func (m *manifestRequest) changeApp(keys []string, o *manifest.Object) {
 	}
 }
 
-// route adds a destination of route o, if it is one of this app that a manifest can express: the web process, at
-// the default port. The others are single calls.
+// route adds a destination of route o, if it is one of this app that a manifest can express. The others are single calls.
 func (m *manifestRequest) route(o *manifest.Object, key string) {
-	app, process := splitDestination(key)
+	app, _ := splitDestination(key)
 	d, _ := destinations(o)[key].(map[string]any)
-	if app != m.app.Ref.Name() || process != "web" || !ordinaryPort(d) {
+	if app != m.app.Ref.Name() || m.mapped[o.Ref] || !plainDestination(key, d) {
 		return
 	}
 	r := m.routes[o.Ref]
@@ -136,6 +137,12 @@ func (m *manifestRequest) route(o *manifest.Object, key string) {
 		m.routes[o.Ref] = r
 	}
 	set(r.Spec, clone(d), "destinations", key)
+}
+
+// plainDestination reports whether a manifest can express a destination: the web process, at the default port.
+func plainDestination(key string, destination map[string]any) bool {
+	_, process := splitDestination(key)
+	return process == "web" && ordinaryPort(destination)
 }
 
 // ordinaryPort reports whether a destination has the port that it gets without being asked.

@@ -15,13 +15,14 @@ import (
 // picture brings readings into the canonical form that manifest/kinds.go describes.
 type picture struct {
 	*readings
+	desired manifest.Set
 	spaces  map[string]place              // by guid
 	apps    map[string]manifest.Ref       // by guid
 	spelled map[manifest.Ref]manifest.Ref // names in lower case → as Git spells them
 }
 
 func newPicture(r *readings, desired manifest.Set) *picture {
-	p := &picture{readings: r, spaces: map[string]place{}, apps: map[string]manifest.Ref{}, spelled: map[manifest.Ref]manifest.Ref{}}
+	p := &picture{readings: r, desired: desired, spaces: map[string]place{}, apps: map[string]manifest.Ref{}, spelled: map[manifest.Ref]manifest.Ref{}}
 	for _, o := range desired.Of(manifest.KindServiceBinding) {
 		p.spelled[lower(o.Ref)] = o.Ref
 		if name, ok := o.Spec["service_instance"].(string); ok {
@@ -227,39 +228,79 @@ func sidecar(command string, types []string, memory any) map[string]any {
 	return map[string]any{"command": command, "process_types": list(slices.Sorted(slices.Values(types))), "memory_in_mb": memory}
 }
 
-// drawRoutes makes the objects of all routes of the spaces. It returns them by the guids of the apps that they
-// lead to, and whether any route leads to an app.
+// drawRoutes makes the objects of all routes of the spaces, and of those that other spaces share and Git declares. It
+// returns them by the guids of the apps that they lead to, and whether any route leads to an app.
 func (p *picture) drawRoutes(obs *platform.Observation) (byApp map[string][]*manifest.Object, routed map[string]bool) {
 	byApp, routed = map[string][]*manifest.Object{}, map[string]bool{}
 	for _, route := range p.routes {
-		place, ok := p.spaces[route.Relationships.Space.GUID()]
-		if !ok {
-			continue
-		}
-		destinations := map[string]any{}
-		o := &manifest.Object{
-			Ref:  manifest.Ref{Kind: manifest.KindRoute, Path: place.path + "/" + strings.ToLower(route.URL)},
-			Spec: map[string]any{"destinations": destinations, "options": plain(route.Options)},
-		}
 		for _, dest := range route.Destinations {
 			routed[dest.App.GUID] = true
-			app, known := p.apps[dest.App.GUID]
-			if !known || app.Space() != o.Ref.Space() {
-				continue // a shared route also leads to apps of other spaces, which are none of ours
-			}
-			process := "web"
-			if dest.App.Process != nil {
-				process = dest.App.Process.Type
-			}
-			destinations[app.Name()+"/"+process] = map[string]any{"port": number(dest.Port), "protocol": text(dest.Protocol)}
-			if of := byApp[dest.App.GUID]; len(of) == 0 || of[len(of)-1] != o {
-				byApp[dest.App.GUID] = append(of, o)
-			}
 		}
-		obs.Live.Put(o)
-		obs.IDs[o.Ref] = route.GUID
+		for _, ref := range p.routeRefs(route) {
+			o := p.route(route, ref)
+			for _, dest := range route.Destinations {
+				if of := byApp[dest.App.GUID]; p.apps[dest.App.GUID].Space() == ref.Space() && !slices.Contains(of, o) {
+					byApp[dest.App.GUID] = append(of, o)
+				}
+			}
+			obs.Live.Put(o)
+			obs.IDs[ref] = route.GUID
+			readRouteLedger(obs.Ledger, route.Metadata.Annotation(appliedAnnotation), o)
+		}
 	}
 	return byApp, routed
+}
+
+// routeRefs names a route as the space that it belongs to does, and as those do that it is shared with.
+func (p *picture) routeRefs(route ccv3.Route) []manifest.Ref {
+	name := strings.ToLower(route.URL)
+	var refs []manifest.Ref
+	home, ok := p.spaces[route.Relationships.Space.GUID()]
+	if ok {
+		refs = append(refs, manifest.Ref{Kind: manifest.KindRoute, Path: home.path + "/" + name})
+	}
+	for _, o := range p.desired.Of(manifest.KindRoute) {
+		if isShared(o) && o.Ref.Name() == name && o.Ref.Space() != home.path {
+			refs = append(refs, o.Ref)
+		}
+	}
+	return refs
+}
+
+// route makes the object of one route, as the space of ref sees it.
+func (p *picture) route(route ccv3.Route, ref manifest.Ref) *manifest.Object {
+	all := map[string]any{}
+	for _, dest := range route.Destinations {
+		app, known := p.apps[dest.App.GUID]
+		if !known || app.Space() != ref.Space() {
+			continue // a shared route also leads to apps of other spaces, which are none of ours
+		}
+		process := "web"
+		if dest.App.Process != nil {
+			process = dest.App.Process.Type
+		}
+		key := app.Name() + "/" + process
+		if _, twice := all[key]; twice {
+			// Two ports of one process: the one that Git does not declare is shown, so that the difference is seen.
+			want, _ := manifest.Lookup(specOf(p.desired.Get(ref)), manifest.Pointer("destinations", key, "port"))
+			if want == number(dest.Port) {
+				continue
+			}
+		}
+		all[key] = map[string]any{"port": number(dest.Port), "protocol": text(dest.Protocol)}
+	}
+	return &manifest.Object{Ref: ref, Spec: map[string]any{
+		"destinations": all, "options": plain(route.Options),
+		"metadata": map[string]any{"labels": published(route.Metadata.Labels), "annotations": published(route.Metadata.Annotations)},
+	}}
+}
+
+// specOf is the Spec of an object that may be nil.
+func specOf(o *manifest.Object) map[string]any {
+	if o == nil {
+		return nil
+	}
+	return o.Spec
 }
 
 // drawBindings makes the objects of the declared apps' bindings, and returns them by app guid. Service instances get

@@ -100,6 +100,7 @@ func TestObserve(t *testing.T) {
 		f.do(dev, "POST", "/v3/apps/"+app+"/actions/start", nil)
 		obs := f.observe("dev", declared("app acme/dev/shop", "route acme/dev/shop.apps.sandbox.test", "service_binding acme/dev/shop/DB"))
 
+		none := map[string]any{"labels": map[string]any{}, "annotations": map[string]any{}}
 		want := manifest.NewSet(
 			&manifest.Object{Ref: manifest.Ref{Kind: manifest.KindApp, Path: "acme/dev/shop"}, Spec: map[string]any{
 				"state": "STARTED", "rollout": "complete", "routed": true,
@@ -123,7 +124,7 @@ func TestObserve(t *testing.T) {
 				},
 			}},
 			&manifest.Object{Ref: manifest.Ref{Kind: manifest.KindRoute, Path: "acme/dev/shop.apps.sandbox.test"}, Spec: map[string]any{
-				"options": map[string]any{},
+				"options": map[string]any{}, "metadata": none,
 				"destinations": map[string]any{
 					"shop/web":      map[string]any{"port": int64(8080), "protocol": "http1"},
 					"bystander/web": map[string]any{"port": int64(8080), "protocol": "http1"},
@@ -131,6 +132,7 @@ func TestObserve(t *testing.T) {
 			}},
 			&manifest.Object{Ref: manifest.Ref{Kind: manifest.KindRoute, Path: "acme/dev/shop.apps.sandbox.test/cart"}, Spec: map[string]any{
 				"options":      map[string]any{"loadbalancing": "least-connection"},
+				"metadata":     none,
 				"destinations": map[string]any{"shop/web": map[string]any{"port": int64(8080), "protocol": "http2"}},
 			}},
 			&manifest.Object{Ref: manifest.Ref{Kind: manifest.KindServiceBinding, Path: "acme/dev/shop/DB"}, Spec: map[string]any{

@@ -11,9 +11,9 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform"
 )
 
-// Plan gathers the changes into one step per app (the app, the destinations that lead to it, its service
-// bindings) and one step per route that changes in its options alone. An app is the unit because it is what
-// a rollout succeeds or fails with: whatever hangs on it is put back together with it.
+// Plan gathers the changes into one step per app (the app, the destinations that lead to it, its service bindings) and
+// one step per route for what is not the business of one app. An app is the unit because it is what a rollout succeeds
+// or fails with: whatever hangs on it is put back together with it.
 //
 // Plan makes no request. Each step carries in Step.Data the guids and the live values that applying and
 // rolling back need, so that Apply works from one and the same observation.
@@ -38,11 +38,6 @@ type appData struct {
 	ledger []string // what Fettle owned of the app before this plan
 }
 
-// routeData is the Step.Data of a route's own step.
-type routeData struct {
-	guid string
-}
-
 type planner struct {
 	in    platform.PlanInput
 	steps map[manifest.Ref]*platform.Step
@@ -52,18 +47,18 @@ type planner struct {
 // belongs to both, so that neither waits for the other.
 func (p *planner) place(c diff.Change) {
 	c.Impact, c.Reason = judge(c)
+	if c.Path == "" && c.Op == diff.Add && isShared(p.in.Desired.Get(c.Ref)) {
+		c.Impact, c.Reason = diff.ImpactImpossible, fmt.Sprintf("no route %s is shared with space %s; "+
+			"have it shared by whom it belongs to (cf share-route), or drop `shared` to have it created here", c.Ref.Name(), c.Ref.Space())
+	}
 	switch c.Ref.Kind {
 	case manifest.KindApp:
 		p.add(c.Ref, c)
 	case manifest.KindServiceBinding:
 		p.add(bindingApp(c.Ref, p.object(c.Ref)), c)
 	case manifest.KindRoute:
-		apps := p.routeApps(c)
-		if len(apps) == 0 {
-			p.add(c.Ref, c)
-		}
-		for _, app := range apps {
-			p.add(app, c)
+		for _, ref := range p.routeSteps(c) {
+			p.add(ref, c)
 		}
 	default:
 		p.add(c.Ref, c)
@@ -86,31 +81,60 @@ func (p *planner) object(ref manifest.Ref) *manifest.Object {
 	return p.in.Live.Live.Get(ref)
 }
 
-// routeApps names the apps whose steps carry a change of a route; none when it concerns the options alone.
-func (p *planner) routeApps(c diff.Change) []manifest.Ref {
+// routeSteps names the steps that carry a change of a route. What an app is mapped to is the business of the app,
+// and its rollout. The route has a step of its own for its options and metadata, to be created where a manifest could
+// not say all of it, and to lose a destination at an app that no manifest declares, or in exchange for another app's.
+func (p *planner) routeSteps(c diff.Change) []manifest.Ref {
 	keys := manifest.SplitPointer(c.Path)
 	switch {
 	case len(keys) > 1 && keys[0] == "destinations":
-		return []manifest.Ref{destinationApp(c.Ref, keys[1])}
-	case len(keys) > 0 && keys[0] != "destinations":
-		return nil
+		app := destinationApp(c.Ref, keys[1])
+		if c.Op == diff.Remove && len(keys) == 2 && (p.in.Desired.Get(app) == nil || p.exchanged(c.Ref, app)) {
+			return []manifest.Ref{c.Ref}
+		}
+		return []manifest.Ref{app}
+	case len(keys) > 0 || c.Op == diff.Remove:
+		return []manifest.Ref{c.Ref}
 	}
-	// The whole route, or all of its destinations.
-	set := p.in.Desired
-	if c.Op == diff.Remove {
-		set = p.in.Live.Live
+	var steps []manifest.Ref
+	o := p.in.Desired.Get(c.Ref)
+	if byItself(o) {
+		steps = append(steps, c.Ref)
 	}
-	var apps []manifest.Ref
-	if o := set.Get(c.Ref); o != nil {
-		for key := range destinations(o) {
-			if app := destinationApp(c.Ref, key); !slices.Contains(apps, app) {
-				apps = append(apps, app)
-			}
+	for key := range destinations(o) {
+		if app := destinationApp(c.Ref, key); !slices.Contains(steps, app) {
+			steps = append(steps, app)
 		}
 	}
-	slices.SortFunc(apps, manifest.Ref.Compare)
-	return apps
+	slices.SortFunc(steps, manifest.Ref.Compare)
+	return steps
 }
+
+// exchanged reports whether a route that loses an app gains another one: then it loses the one when it has the other.
+func (p *planner) exchanged(route, lost manifest.Ref) bool {
+	return slices.ContainsFunc(p.in.Changes.List, func(c diff.Change) bool {
+		keys := manifest.SplitPointer(c.Path)
+		return c.Ref == route && c.Op == diff.Add && len(keys) == 2 && keys[0] == "destinations" && destinationApp(route, keys[1]) != lost
+	})
+}
+
+// byItself reports whether a new route is created before the apps, and not along with one: a manifest of an app knows
+// neither metadata, nor a route that leads nowhere, nor a port or another process than web.
+func byItself(o *manifest.Object) bool {
+	if isShared(o) {
+		return false
+	}
+	all := destinations(o)
+	for key, d := range all {
+		if !plainDestination(key, mapOf(d)) {
+			return true
+		}
+	}
+	return len(all) == 0 || len(metadataKeys("", o.Spec)) > 0
+}
+
+// isShared reports whether the route belongs to another space, which shares it.
+func isShared(o *manifest.Object) bool { return o != nil && o.Inputs["shared"] == true }
 
 func (p *planner) finish() platform.Plan {
 	var plan platform.Plan
@@ -119,13 +143,11 @@ func (p *planner) finish() platform.Plan {
 		case manifest.KindApp:
 			p.finishApp(s)
 		case manifest.KindRoute:
-			s.Desired = only(p.in.Desired, ref)
-			s.Data = &routeData{guid: p.in.Live.IDs[ref]}
+			p.finishRoute(s)
 		default:
 			s.Desired = only(p.in.Desired, ref)
 		}
 	}
-	p.foldRoutes()
 	for _, s := range p.steps {
 		plan.Steps = append(plan.Steps, *s)
 	}
@@ -171,42 +193,52 @@ func (p *planner) finishApp(s *platform.Step) {
 	s.Data = data
 }
 
-// foldRoutes moves the option changes of a route into the step of an app that changes the same route, for
-// one request does both.
-func (p *planner) foldRoutes() {
-	for ref, s := range p.steps {
-		if ref.Kind != manifest.KindRoute {
-			continue
-		}
-		var host *platform.Step
-		for _, other := range p.steps {
-			if other.Ref.Kind == manifest.KindApp && concerns(other, ref) && (host == nil || other.Ref.Compare(host.Ref) < 0) {
-				host = other
-			}
-		}
-		if host != nil {
-			host.Changes = append(host.Changes, s.Changes...)
-			host.Impact = max(host.Impact, s.Impact)
-			delete(p.steps, ref)
+// finishRoute gives the step of a route what it needs to know.
+func (p *planner) finishRoute(s *platform.Step) {
+	s.Desired = only(p.in.Desired, s.Ref)
+	data := &routeData{
+		guid: p.in.Live.IDs[s.Ref], space: p.in.Live.IDs[manifest.Ref{Kind: manifest.KindSpace, Path: s.Ref.Space()}],
+		apps: map[manifest.Ref]string{},
+	}
+	for _, c := range s.Changes {
+		if keys := manifest.SplitPointer(c.Path); len(keys) == 2 && keys[0] == "destinations" {
+			app := destinationApp(c.Ref, keys[1])
+			data.apps[app] = p.in.Live.IDs[app]
 		}
 	}
+	s.Data = data
 }
 
 func concerns(s *platform.Step, ref manifest.Ref) bool {
 	return slices.ContainsFunc(s.Changes, func(c diff.Change) bool { return c.Ref == ref })
 }
 
-// requires names the steps that have to succeed before s. Routes do not count: the apps that share one do
-// not need each other.
+// requires names the steps that have to succeed before s. The apps that share a route do not need each other.
 func (p *planner) requires(s *platform.Step) []string {
 	var ids []string
+	need := func(ref manifest.Ref) {
+		if ref != s.Ref && p.steps[ref] != nil && !slices.Contains(ids, ref.String()) {
+			ids = append(ids, ref.String())
+		}
+	}
 	for _, o := range s.Desired.Objects() {
 		if o.Ref.Kind == manifest.KindRoute {
 			continue
 		}
 		for _, ref := range o.Requires {
-			if ref != s.Ref && p.steps[ref] != nil && !slices.Contains(ids, ref.String()) {
-				ids = append(ids, ref.String())
+			need(ref)
+		}
+	}
+	for _, c := range s.Changes {
+		switch {
+		case c.Ref.Kind != manifest.KindRoute:
+		case s.Ref.Kind == manifest.KindApp && c.Op == diff.Add && c.Path == "": // created before it is mapped
+			need(c.Ref)
+		case s.Ref.Kind == manifest.KindRoute && c.Op == diff.Remove && strings.HasPrefix(c.Path, "/destinations/"):
+			for _, other := range p.steps {
+				if other.Ref.Kind == manifest.KindApp && concerns(other, s.Ref) {
+					need(other.Ref)
+				}
 			}
 		}
 	}

@@ -106,7 +106,9 @@ func judgeRoute(c diff.Change, keys []string) (diff.Impact, string) {
 		}
 		return diff.ImpactInPlace, "creates the route"
 	case len(keys) == 0:
-		return diff.ImpactInPlace, "unmaps the route; the route itself stays"
+		return diff.ImpactInPlace, "deletes the route"
+	case keys[0] == "metadata":
+		return diff.ImpactNone, ""
 	case keys[0] != "destinations":
 		return diff.ImpactInPlace, ""
 	case c.Op == diff.Remove && len(keys) <= 2:

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile/platform"
 )
@@ -36,9 +35,6 @@ func unsupported(o *manifest.Object) map[string]string {
 		for name := range processes {
 			in(manifest.Pointer("processes", name, "metadata"), "metadata of process "+name)
 		}
-	case manifest.KindRoute:
-		in("/metadata", "metadata of a route")
-		input("shared", "", "a route that another space shares")
 	case manifest.KindServiceBinding:
 		in("/metadata", "metadata of a service binding")
 	}
@@ -62,23 +58,6 @@ func (p *planner) refuse() []platform.Problem {
 			}
 		}
 	}
-	for _, c := range p.in.Changes.List {
-		switch keys := manifest.SplitPointer(c.Path); {
-		case c.Ref.Kind != manifest.KindRoute:
-		case c.Op == diff.Add && len(keys) == 0 && len(p.routeApps(c)) == 0:
-			found = append(found, platform.Problem{
-				Step: c.Ref.String(), Origin: c.Origin, Message: "a route that leads nowhere cannot be created yet",
-				Hint: "give it a destination, or create it by hand (cf create-route)",
-			})
-		case c.Op == diff.Remove && len(keys) == 2 && keys[0] == "destinations":
-			if app := destinationApp(c.Ref, keys[1]); p.in.Desired.Get(app) == nil {
-				found = append(found, platform.Problem{
-					Step: app.String(), Origin: c.Origin, Message: fmt.Sprintf("%s leads to the app %s, which no manifest declares: it cannot be unmapped yet", c.Ref, app.Name()),
-					Hint: "unmap it by hand (cf unmap-route), or declare it as a destination",
-				})
-			}
-		}
-	}
 	for _, mark := range p.in.Desired.Prunes() {
 		found = append(found, platform.Problem{
 			Origin: mark.Origin, Message: fmt.Sprintf("meta.prune: no %s of space %s is deleted, because pruning is not applied yet", mark.Kind, mark.Space),
@@ -93,13 +72,8 @@ func (p *planner) refuse() []platform.Problem {
 
 // hosts are the resources whose steps carry o.
 func (p *planner) hosts(o *manifest.Object) []manifest.Ref {
-	switch o.Ref.Kind {
-	case manifest.KindServiceBinding:
+	if o.Ref.Kind == manifest.KindServiceBinding {
 		return []manifest.Ref{bindingApp(o.Ref, o)}
-	case manifest.KindRoute:
-		if apps := p.routeApps(diff.Change{Ref: o.Ref, Op: diff.Add}); len(apps) > 0 {
-			return apps
-		}
 	}
 	return []manifest.Ref{o.Ref}
 }

@@ -278,10 +278,7 @@ func (r *appRun) inverse(m *manifestRequest, before manifest.Set) (calls []call,
 		keys := manifest.SplitPointer(c.Path)
 		added := c.Op == diff.Add
 		switch {
-		case c.Ref.Kind == manifest.KindRoute:
-			if c.Op == diff.Update {
-				m.change(c, before)
-			}
+		case c.Ref.Kind == manifest.KindRoute: // below
 		case c.Ref.Kind == manifest.KindServiceBinding && len(keys) > 0:
 			calls = append(calls, func(ctx context.Context) error { return r.rebind(ctx, c.Ref, before) })
 		case c.Ref.Kind == manifest.KindServiceBinding && added:
@@ -315,6 +312,14 @@ func (r *appRun) inverse(m *manifestRequest, before manifest.Set) (calls []call,
 	}
 	if mapped := r.destinationsOf(diff.Add, r.desired); len(mapped) > 0 {
 		calls = append(calls, func(ctx context.Context) error { return r.unmap(ctx, mapped) })
+	}
+	if len(r.altered()) > 0 {
+		calls = append(calls, func(ctx context.Context) error {
+			if err := r.alter(ctx, before); err != nil {
+				return err
+			}
+			return r.trim(ctx, before)
+		})
 	}
 	return calls, null
 }

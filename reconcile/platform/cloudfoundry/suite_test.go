@@ -78,20 +78,23 @@ func newWorld(t *testing.T) platformtest.World {
 		OnRequest: func(decide func(int) platformtest.Fate) {
 			f.wire.install(decide)
 		},
-		Writes: func() int {
-			n := 0
-			for _, call := range f.wire.log() {
-				if !strings.HasPrefix(call, "GET ") {
-					n++
-				}
-			}
-			return n
-		},
+		Writes: f.writes,
 		Check: func(t *testing.T) {
 			f.nothingTwice(t)
 			f.nothingLeftBehind(t)
 		},
 	}
+}
+
+// writes counts the requests so far that were to change something.
+func (f *foundation) writes() int {
+	n := 0
+	for _, call := range f.wire.log() {
+		if !strings.HasPrefix(call, "GET ") {
+			n++
+		}
+	}
+	return n
 }
 
 // nothingTwice fails if anything was made more often than needed: an app, a package or a droplet of the same code, a

@@ -3,6 +3,7 @@ package manifests
 import (
 	"crypto/rand"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/apps"
@@ -30,7 +31,7 @@ func (e *entry) applyRoutes(tx *cc.Tx, a *world.App) error {
 			made = append(made, x)
 		}
 		for i, x := range made {
-			if x.Space != a.Space {
+			if x.Space != a.Space && !slices.Contains(x.SharedSpaces, a.Space) {
 				return cc.Unprocessable("Routes cannot be mapped to destinations in different spaces")
 			}
 			routing.MapWeb(tx, x, a, e.routes[i].protocol)
