@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ type Options struct {
 	OrgOrigin  string         // how messages name that place: "-o/-s", `target "shop-dev"`
 	Vars       map[string]any // --var; wins over the files
 	VarsFiles  []VarsFile     // later ones win
+	Patches    []PatchFile    // laid over the manifests, in this order; see patch.go
 	Apps       []string       // only these apps and what hangs on them; all if empty
 
 	// Anywhere reads manifests that belong nowhere as well, for those who only want to look at them; such things then
@@ -32,20 +34,27 @@ const Nowhere = "-"
 // once. The Set is complete only if Problems.Err is nil.
 //
 // A path that is a file is that manifest. Of a folder the manifest.yml (or manifest.yaml) counts if there is
-// one; else, beneath it, orgs/ORG/SPACE/*.yml; else every *.yml and *.yaml directly in it. A file may hold
-// several documents. The org and the space of an app are what its document says in org: and space:, what
+// one; else, beneath it, orgs/ORG/SPACE/*.yml; else every *.yml and *.yaml directly in it, but for the vars files and
+// patches that opts names and those that are named *.vars.yml or *.patch.yml, which may be another target's. A file may
+// hold several documents. The org and the space of an app are what its document says in org: and space:, what
 // the folders orgs/ORG/SPACE say, or what opts says, and two of them must not contradict each other.
 //
 // The bits of an app are what cf push would take: the manifest's path, relative to the manifest, or the
 // manifest's own folder.
 func Load(files fs.FS, path string, opts Options) (Set, Problems) {
-	l := loader{files: files, opts: opts, apps: map[Ref]*Object{}, objects: map[Ref]*Object{}, sources: map[string][]byte{}}
+	l := loader{files: files, opts: opts, apps: map[Ref]*Object{}, objects: map[Ref]*Object{}, sources: map[string][]byte{}, from: map[*yaml.Node]string{}}
 	names := l.find(cleanPath(path))
 	var varProblems Problems
 	l.vars, varProblems = gather(opts.Vars, opts.VarsFiles)
 	l.problems = append(l.problems, varProblems...)
 	for _, name := range names {
 		l.file(name)
+	}
+	if len(l.read) > 0 {
+		l.patch()
+	}
+	for _, d := range l.read {
+		d.declared()
 	}
 	for _, check := range l.checks {
 		check()
@@ -74,6 +83,8 @@ type loader struct {
 	files       fs.FS
 	opts        Options
 	vars        variables
+	read        []*document
+	from        map[*yaml.Node]string // what comes from a patch → its file
 	apps        map[Ref]*Object // by the Ref with the name in lower case: the platform ignores case
 	objects     map[Ref]*Object
 	order       []*Object
@@ -90,6 +101,14 @@ func (l *loader) add(at Origin, rule, message, hint string) {
 
 func isYAML(name string) bool {
 	return strings.HasSuffix(name, ".yml") || strings.HasSuffix(name, ".yaml")
+}
+
+// otherPurpose reports whether a file is by its name, or by the options, no manifest of its own.
+func (l *loader) otherPurpose(name string) bool {
+	base := strings.TrimSuffix(strings.TrimSuffix(name, ".yml"), ".yaml")
+	return strings.HasSuffix(base, ".vars") || strings.HasSuffix(base, ".patch") ||
+		slices.ContainsFunc(l.opts.VarsFiles, func(f VarsFile) bool { return cleanPath(f.Name) == name }) ||
+		slices.ContainsFunc(l.opts.Patches, func(f PatchFile) bool { return cleanPath(f.Name) == name })
 }
 
 // find lists the manifest files at p.
@@ -132,7 +151,7 @@ func (l *loader) find(p string) []string {
 	return found
 }
 
-// glob lists the YAML files that lie depth folders below dir, without hidden ones and without the vars files.
+// glob lists the YAML files that lie depth folders below dir, without hidden ones and those that are no manifests.
 func (l *loader) glob(dir string, depth int) []string {
 	entries, err := fs.ReadDir(l.files, dir)
 	if err != nil {
@@ -144,12 +163,11 @@ func (l *loader) glob(dir string, depth int) []string {
 	var found []string
 	for _, e := range entries { // sorted by name
 		name := path.Join(dir, e.Name())
-		isVars := slices.ContainsFunc(l.opts.VarsFiles, func(f VarsFile) bool { return cleanPath(f.Name) == name })
 		switch {
 		case strings.HasPrefix(e.Name(), "."):
 		case depth > 0 && e.IsDir():
 			found = append(found, l.glob(name, depth-1)...)
-		case depth == 0 && !e.IsDir() && isYAML(e.Name()) && !isVars:
+		case depth == 0 && !e.IsDir() && isYAML(e.Name()) && !l.otherPurpose(name):
 			found = append(found, name)
 		}
 	}
@@ -201,21 +219,26 @@ func (l *loader) file(name string) {
 		l.add(Origin{File: name, Line: 1, Column: 1}, "manifest-empty", "the manifest is empty", `expected "applications:" with a list of apps`)
 	}
 	for _, doc := range docs {
-		in := interpolate(name, doc, l.vars)
-		l.problems = append(l.problems, in.problems...)
-		l.document(name, doc, in)
+		l.read = append(l.read, l.newDocument(name, doc))
 	}
 }
 
-// document reads one document of a manifest, whatever its version.
-func (l *loader) document(file string, doc *yaml.Node, in *interpolation) {
-	d := &document{loader: l, file: file, root: doc, secret: in.secret, open: in.open, standsFor: map[*yaml.Node]*yaml.Node{}}
+// newDocument fills in the variables of a document.
+func (l *loader) newDocument(file string, root *yaml.Node) *document {
+	in := interpolate(file, root, l.vars)
+	l.problems = append(l.problems, in.problems...)
+	return &document{loader: l, file: file, root: root, secret: in.secret, open: in.open, standsFor: map[*yaml.Node]*yaml.Node{}}
+}
+
+// declared reads what a document declares, whatever its version.
+func (d *document) declared() {
+	doc := d.root
 	if doc.Kind != yaml.MappingNode {
 		d.bad(doc, "manifest-shape", `expected "applications:" with a list of apps, got `+kindOf(doc), "")
 		return
 	}
 	switch version := childOf(doc, "version"); {
-	case version == nil, version.Value == "1", in.open[version]:
+	case version == nil, version.Value == "1", d.open[version]:
 		d.v1()
 	case version.Value == "2":
 		d.v2()
@@ -237,7 +260,15 @@ type document struct {
 }
 
 func (d *document) at(n *yaml.Node) Origin {
-	return Origin{File: d.file, Line: n.Line, Column: n.Column}
+	return Origin{File: cmp.Or(d.from[n], d.file), Line: n.Line, Column: n.Column}
+}
+
+// lineOf names a place of the same file by its line, and one of a patch by all of it.
+func (d *document) lineOf(n *yaml.Node) string {
+	if d.from[n] != "" {
+		return d.at(n).String()
+	}
+	return fmt.Sprintf("line %d", n.Line)
 }
 
 func (d *document) problem(n *yaml.Node, severity Severity, rule, message, hint string) {

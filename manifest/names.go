@@ -84,4 +84,10 @@ func eachPlaceholder(files fs.FS, path string, opts Options, visit func(keys []s
 			look(doc)
 		}
 	}
+	for _, p := range opts.Patches {
+		docs, _ := parseYAML(p.Name, p.Data)
+		for _, doc := range docs {
+			look(doc)
+		}
+	}
 }

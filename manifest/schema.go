@@ -31,6 +31,7 @@ func ValidateSchema(file string, doc *yaml.Node, schema *jsonschema.Schema) Prob
 type schemaCheck struct {
 	file   string
 	doc    *yaml.Node
+	from   map[*yaml.Node]string // nodes that come from another file
 	secret map[*yaml.Node]bool // nodes whose value must not be quoted
 	skip   map[*yaml.Node]bool // nodes whose value is not known, so that nothing can be said of it
 
@@ -66,7 +67,7 @@ func (c *schemaCheck) add(at *yaml.Node, pointer, rule, message, hint string) {
 		return
 	}
 	c.problems = append(c.problems, Problem{
-		Origin: Origin{File: c.file, Line: at.Line, Column: at.Column}, Severity: SeverityError,
+		Origin: Origin{File: cmp.Or(c.from[at], c.file), Line: at.Line, Column: at.Column}, Severity: SeverityError,
 		Rule: rule, Pointer: pointer, Message: message, Hint: hint,
 	})
 }
@@ -120,7 +121,7 @@ func (c *schemaCheck) alternatives(e *jsonschema.ValidationError, keyword string
 	}
 	var best Problems
 	for _, cause := range e.Causes {
-		sub := schemaCheck{file: c.file, doc: c.doc, secret: c.secret, skip: c.skip}
+		sub := schemaCheck{file: c.file, doc: c.doc, from: c.from, secret: c.secret, skip: c.skip}
 		sub.walk(cause)
 		wrongType := func(ps Problems) bool {
 			return slices.ContainsFunc(ps, func(p Problem) bool { return p.Rule == "type" && p.Pointer == pointer })

@@ -26,7 +26,7 @@ func (d *document) v1() {
 		return
 	}
 	d.dropDefinitions("version", "applications", "org", "space")
-	check := schemaCheck{file: d.file, secret: d.secret, skip: d.open}
+	check := schemaCheck{file: d.file, from: d.from, secret: d.secret, skip: d.open}
 	problems := check.validate(d.root, schema)
 	apps := childOf(d.root, "applications")
 	some := apps != nil && apps.Kind == yaml.SequenceNode && len(apps.Content) > 0

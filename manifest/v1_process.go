@@ -55,7 +55,7 @@ func (a *v1App) processes() {
 		})
 		a.warn(a.fields[strings.ReplaceAll(first, "-", "_")].key, "hidden-by-process",
 			fmt.Sprintf("%s %s no effect, because the entry for web under processes hides all process settings of the app", strings.Join(given, ", "), plural(len(given), "has", "have")),
-			fmt.Sprintf("move %s into that entry (line %d)", plural(len(given), "it", "them"), entries[web].Line))
+			fmt.Sprintf("move %s into that entry (%s)", plural(len(given), "it", "them"), a.lineOf(entries[web])))
 	}
 }
 

@@ -31,7 +31,7 @@ func (d *document) v2() {
 		return
 	}
 	d.dropDefinitions("version", "org", "space", "meta", "apps", "routes", "service_instances", "service_bindings")
-	check := schemaCheck{file: d.file, secret: d.secret, skip: d.open}
+	check := schemaCheck{file: d.file, from: d.from, secret: d.secret, skip: d.open}
 	problems := check.validate(d.root, schema)
 	placed := d.place()
 	for _, p := range problems {

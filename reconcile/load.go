@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/source"
@@ -19,18 +20,31 @@ func Load(ctx context.Context, t *Target, snap *source.Snapshot) (manifest.Set, 
 		root = "."
 	}
 	var inTree []manifest.VarsFile
-	for _, name := range t.VarsIn {
-		name = path.Clean(name)
+	var missing manifest.Problems
+	read := func(what, key, name string) []byte {
 		data, err := fs.ReadFile(snap.Files, name)
 		if err != nil {
-			return manifest.Set{}, manifest.Problems{{
-				Origin: manifest.Origin{File: name}, Severity: manifest.SeverityError, Rule: "vars-file-missing",
-				Message: "the vars file cannot be read from " + t.Source.String() + ": " + err.Error(),
-				Hint:    "vars_files are paths from the root of the source",
-			}}, nil
+			missing = append(missing, manifest.Problem{
+				Origin: manifest.Origin{File: name}, Severity: manifest.SeverityError, Rule: strings.ReplaceAll(what, " ", "-") + "-missing",
+				Message: "the " + what + " cannot be read from " + t.Source.String() + ": " + err.Error(),
+				Hint:    key + " are paths from the root of the source",
+			})
 		}
-		inTree = append(inTree, manifest.VarsFile{Name: name, Data: data})
+		return data
 	}
+	for _, name := range t.VarsIn {
+		name = path.Clean(name)
+		inTree = append(inTree, manifest.VarsFile{Name: name, Data: read("vars file", "vars_files", name)})
+	}
+	var patches []manifest.PatchFile
+	for _, name := range t.Patches {
+		name = path.Clean(name)
+		patches = append(patches, manifest.PatchFile{Name: name, Data: read("patch file", "patches", name)})
+	}
+	if len(missing) > 0 {
+		return manifest.Set{}, missing, nil
+	}
+	opts.Patches = slices.Concat(patches, opts.Patches)
 	given := slices.Clone(opts.VarsFiles)
 	for _, files := range [][]manifest.VarsFile{inTree, given} {
 		for i := 0; i < len(files) && t.Open != nil; i++ {

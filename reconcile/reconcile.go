@@ -33,6 +33,7 @@ type Target struct {
 	Path    string           // of the manifest file or folder in the snapshot; "" is the root
 	Options manifest.Options // where manifests belong that do not say, and the values of their variables
 	VarsIn  []string         // vars files in the snapshot, later ones win; before Options.VarsFiles
+	Patches []string         // patch files in the snapshot, later ones win; before Options.Patches
 	// Open decrypts a vars file, of VarsIn or of Options, and returns one that is not encrypted as it is. May be nil.
 	Open func(ctx context.Context, f manifest.VarsFile) (manifest.VarsFile, error)
 	// Values gives values that do not stand in a vars file, of the names that the manifests mention; they win over VarsIn,

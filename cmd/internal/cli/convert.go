@@ -46,7 +46,7 @@ Exit code 0: written. 1: at least one error in the manifest.`,
 			if err != nil {
 				return err
 			}
-			src, rel, err := local(file)
+			src, rel, _, err := local(file)
 			if err != nil {
 				return err
 			}

@@ -31,7 +31,7 @@ import (
 type manifestFlags struct {
 	file, gitURL, branch, path string
 	org, space                 string
-	vars, varsFiles            []string
+	vars, varsFiles, patches   []string
 	ageIdentity                string
 
 	commit string // of --git; from a plan file
@@ -47,6 +47,7 @@ func (f *manifestFlags) register(cmd *cobra.Command) {
 	fl.StringVarP(&f.space, "space", "s", "", "space of manifests that name none")
 	fl.StringArrayVar(&f.vars, "var", nil, "value of a ((variable)), as name=value; may be repeated and wins over files (a secret: FETTLE_VAR_NAME in the environment)")
 	fl.StringArrayVar(&f.varsFiles, "vars-file", nil, "YAML file with values of ((variables)), also encrypted with SOPS or age; may be repeated, later ones win")
+	fl.StringArrayVar(&f.patches, "patch", nil, "YAML file that says how this environment differs: a manifest with only what is different (maps are merged, null removes, lists of named entries are merged by name); may be repeated, later ones win")
 	fl.StringVar(&f.ageIdentity, "age-identity", "", "age identity file or SSH private key that opens vars files encrypted with age (sops has its own environment: SOPS_AGE_KEY_FILE …)")
 }
 
@@ -70,13 +71,6 @@ func (f *manifestFlags) target(env Env) (*reconcile.Target, error) {
 		Name: "command line", Mode: reconcile.ModeApply,
 		Options: manifest.Options{Org: f.org, Space: f.space, OrgOrigin: "-o/-s", Vars: vars},
 	}
-	for _, name := range f.varsFiles {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("--vars-file: %w", err)
-		}
-		t.Options.VarsFiles = append(t.Options.VarsFiles, manifest.VarsFile{Name: name, Data: data})
-	}
 	opener := encrypted.Opener{IdentityHint: "name it with --age-identity FILE"}
 	if f.ageIdentity != "" {
 		opener.Identities = func() ([]byte, error) { return os.ReadFile(f.ageIdentity) }
@@ -90,6 +84,7 @@ func (f *manifestFlags) target(env Env) (*reconcile.Target, error) {
 		}
 	}
 	var err error
+	var root string
 	if f.gitURL != "" {
 		t.Path = f.path
 		branch := f.branch
@@ -99,27 +94,62 @@ func (f *manifestFlags) target(env Env) (*reconcile.Target, error) {
 		t.Source, err = git.New(git.Options{
 			URL: f.gitURL, Branch: branch, Commit: f.commit, Username: env.Getenv("FETTLE_GIT_USERNAME"), Password: env.Getenv("FETTLE_GIT_PASSWORD"),
 		})
-		return t, err
+	} else {
+		t.Source, t.Path, root, err = local(f.file)
 	}
-	t.Source, t.Path, err = local(f.file)
-	return t, err
+	if err != nil {
+		return nil, err
+	}
+	return t, f.overlay(t, root)
 }
 
-// local opens the folder that holds the manifest at file. An app's path may lead out of that folder ("path: ../web"),
+// overlay reads the vars files and the patches. What lies in the tree of the manifests goes by its name there, so that
+// it is not taken for a manifest of its own.
+func (f *manifestFlags) overlay(t *reconcile.Target, root string) error {
+	for _, name := range f.varsFiles {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("--vars-file: %w", err)
+		}
+		t.Options.VarsFiles = append(t.Options.VarsFiles, manifest.VarsFile{Name: nameIn(root, name), Data: data})
+	}
+	for _, name := range f.patches {
+		data, err := readBounded(name)
+		if err != nil {
+			return fmt.Errorf("--patch: %w", err)
+		}
+		t.Options.Patches = append(t.Options.Patches, manifest.PatchFile{Name: nameIn(root, name), Data: data})
+	}
+	return nil
+}
+
+// nameIn is the name of a file below root, or the name as it was given where the file lies elsewhere.
+func nameIn(root, name string) string {
+	abs, err := filepath.Abs(name)
+	if err != nil || root == "" {
+		return name
+	}
+	if rel, err := filepath.Rel(root, abs); err == nil && filepath.IsLocal(rel) {
+		return filepath.ToSlash(rel)
+	}
+	return name
+}
+
+// local opens the folder that holds the manifest at file, and names its root. An app's path may lead out of that folder ("path: ../web"),
 // but not out of the Git work tree around it; so the work tree is the root where there is one.
-func local(file string) (source.Source, string, error) {
+func local(file string) (src source.Source, rel, root string, err error) {
 	if file == "" {
 		file = "manifest.yml"
 	}
 	abs, err := filepath.Abs(file)
 	if err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
 	info, err := os.Stat(abs)
 	if err != nil {
-		return nil, "", fmt.Errorf("the manifest cannot be read: %w", err)
+		return nil, "", "", fmt.Errorf("the manifest cannot be read: %w", err)
 	}
-	root := abs
+	root = abs
 	if !info.IsDir() {
 		root = filepath.Dir(abs)
 	}
@@ -132,12 +162,12 @@ func local(file string) (source.Source, string, error) {
 			break
 		}
 	}
-	rel, err := filepath.Rel(root, abs)
+	rel, err = filepath.Rel(root, abs)
 	if err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
-	src, err := dir.NewLive(root)
-	return src, filepath.ToSlash(rel), err
+	src, err = dir.NewLive(root)
+	return src, filepath.ToSlash(rel), root, err
 }
 
 // foundationFlags say which foundation a one-shot command talks to, and as whom.

@@ -145,7 +145,7 @@ func (c *Config) target(name string, t Target) (agent.Target, error) {
 		return agent.Target{}, fmt.Errorf("target %s: %w", name, err)
 	}
 	rt := &reconcile.Target{
-		Name: name, Path: t.Path, VarsIn: t.VarsFiles, Mode: reconcile.Mode(or(t.Mode, string(reconcile.ModeReport))),
+		Name: name, Path: t.Path, VarsIn: t.VarsFiles, Patches: t.Patches, Mode: reconcile.Mode(or(t.Mode, string(reconcile.ModeReport))),
 		Options: manifest.Options{Org: t.Org, Space: t.Space, OrgOrigin: fmt.Sprintf("target %q", name), Vars: t.Vars},
 		Timeout: time.Duration(t.Timeout), RolloutTimeout: time.Duration(t.RolloutTimeout),
 	}

@@ -72,6 +72,7 @@ type Target struct {
 	TimeZone        string         `yaml:"time_zone"`
 	Vars            map[string]any `yaml:"vars"`
 	VarsFiles       []string       `yaml:"vars_files"`
+	Patches         []string       `yaml:"patches"`
 	SecretVarsFiles []string       `yaml:"secret_vars_files"`
 	SecretVars      []SecretVars   `yaml:"secret_vars"`
 	AgeIdentity     secret         `yaml:"age_identity"`
