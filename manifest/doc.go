@@ -24,7 +24,7 @@
 //	find      a file, manifest.yml in a folder, orgs/ORG/SPACE/*.yml, or all *.yml of a folder     load.go
 //	parse     YAML 1.1 as the controller reads it; duplicate keys, anchors, merge keys, limits     yaml.go, scalar.go
 //	interpolate ((variables)) out of --var and vars files; what came out of a secret one is marked interpolate.go
-//	patch     what differs in this environment, laid over it: apps and their parts by name                 patch.go
+//	patch     what differs in this environment, laid over it: apps and their parts by name         patch.go
 //	validate  the shape, against the schema in package schemas                                     schema.go
 //	read      the meaning: what no schema can say, and the canonical form                          v1*.go, v2*.go
 //

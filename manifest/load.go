@@ -85,7 +85,7 @@ type loader struct {
 	vars        variables
 	read        []*document
 	from        map[*yaml.Node]string // what comes from a patch → its file
-	apps        map[Ref]*Object // by the Ref with the name in lower case: the platform ignores case
+	apps        map[Ref]*Object       // by the Ref with the name in lower case: the platform ignores case
 	objects     map[Ref]*Object
 	order       []*Object
 	routeSpaces map[string]*Object // by the name of the route

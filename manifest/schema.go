@@ -32,8 +32,8 @@ type schemaCheck struct {
 	file   string
 	doc    *yaml.Node
 	from   map[*yaml.Node]string // nodes that come from another file
-	secret map[*yaml.Node]bool // nodes whose value must not be quoted
-	skip   map[*yaml.Node]bool // nodes whose value is not known, so that nothing can be said of it
+	secret map[*yaml.Node]bool   // nodes whose value must not be quoted
+	skip   map[*yaml.Node]bool   // nodes whose value is not known, so that nothing can be said of it
 
 	problems Problems
 }
