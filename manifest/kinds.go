@@ -8,8 +8,10 @@ package manifest
 //	lifecycle               {type: "buildpack"|"docker"|"cnb", buildpacks: [name or URL, …], stack: string}
 //	package                 {type: "bits", digest: string} | {type: "docker", image: string, username: string}
 //	                        digest identifies the files that would be uploaded (driver's Prepare fills it in).
-//	                        v2 adds to both metadata, and to bits from elsewhere url: string, checksum: "sha256:…"
-//	droplet                 v2: {url: string, checksum: "sha256:…"}, or {} with the input droplet_path
+//	                        v2 adds to both metadata, and to bits from elsewhere url: string (http, https, or
+//	                        oci://registry/repository:tag or @sha256:…), checksum: "sha256:…". Prepare makes a digest of these
+//	droplet                 v2: {url: string, checksum: "sha256:…"}, or {} with the input droplet_path. Prepare makes
+//	                        it {digest: string}, which is what live state has
 //	environment_variables   {NAME: string}
 //	features                {"ssh"|"revisions"|…: bool}
 //	metadata                {labels: {key: string}, annotations: {key: string}}; a value is nil (present) where

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -323,19 +324,19 @@ func (a *v1App) code() {
 	}
 	if at := below(pkg, "path"); at != nil && image == nil {
 		a.put("bits", at, "package", "type")
-		if local, url := a.fileOrURL(at, pkg, "package"); local != "" {
+		if local, elsewhere := a.fileOrURL(at, pkg, "package"); local != "" {
 			a.object.Inputs["path"] = local
-		} else if url != "" {
-			a.put(url, at, "package", "url")
+		} else if elsewhere != "" {
+			a.put(elsewhere, at, "package", "url")
 		}
 	}
 	a.metadata(a.object, below(pkg, "metadata"), "package")
 	if at := below(droplet, "path"); at != nil {
 		a.collection(droplet, "droplet")
-		if local, url := a.fileOrURL(at, droplet, "droplet"); local != "" {
+		if local, elsewhere := a.fileOrURL(at, droplet, "droplet"); local != "" {
 			a.object.Inputs["droplet_path"] = local
-		} else if url != "" {
-			a.put(url, at, "droplet", "url")
+		} else if elsewhere != "" {
+			a.put(elsewhere, at, "droplet", "url")
 		}
 	}
 }
@@ -458,8 +459,9 @@ func (a *v1App) registry(c *yaml.Node) map[string]any {
 	return all
 }
 
-// fileOrURL reads the path of a package or a droplet, which n is: a file of the repository, or a URL.
-func (a *v1App) fileOrURL(at, n *yaml.Node, what string) (local, url string) {
+// fileOrURL reads the path of a package or a droplet, which n is: a file of the repository, a URL, or for a package an
+// artifact in an OCI registry.
+func (a *v1App) fileOrURL(at, n *yaml.Node, what string) (local, address string) {
 	text, ok := a.text(at)
 	if !ok || text == "" {
 		return "", ""
@@ -476,13 +478,25 @@ func (a *v1App) fileOrURL(at, n *yaml.Node, what string) (local, url string) {
 		local, _ = a.localFile(at, text)
 		return local, ""
 	case "http", "https":
+		if u, err := url.Parse(text); err == nil && u.User != nil {
+			a.bad(at, "path-url", "the URL carries a user name", "give it by access_credentials:, for URLs end up in logs")
+			return "", ""
+		}
+	case "oci":
+		if what == "package" {
+			if checksum != nil {
+				a.bad(checksum, "path-oci", "an artifact of a registry has no checksum of its own", "pin its digest: oci://registry/repository@sha256:…")
+			}
+			break
+		}
+		fallthrough
 	default:
 		a.bad(at, "path-url", fmt.Sprintf("expected a file of the repository or a URL with http:// or https://, got the scheme %s://", shorten(scheme)), "")
 		return "", ""
 	}
 	if value, ok := a.text(below(checksum, "value")); ok {
 		a.put("sha256:"+strings.ToLower(value), checksum, what, "checksum")
-	} else if checksum == nil {
+	} else if checksum == nil && scheme != "oci" {
 		a.warn(at, "path-checksum", "a "+what+" from a URL without a checksum: what it holds may change without anybody noticing", "add checksum: with type: sha256 and value:")
 	}
 	if credentials != nil {

@@ -174,6 +174,7 @@ func local(file string) (src source.Source, rel, root string, err error) {
 type foundationFlags struct {
 	api, username, clientID, caFile string
 	skipTLS                         bool
+	resolveImages                   bool
 	timeout, rollout                time.Duration
 }
 
@@ -184,6 +185,7 @@ func (f *foundationFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.clientID, "client-id", "", "UAA client (default: CF_CLIENT_ID); its secret is taken from CF_CLIENT_SECRET")
 	fl.StringVar(&f.caFile, "ca-file", "", "PEM file with further certificate authorities")
 	fl.BoolVar(&f.skipTLS, "skip-ssl-validation", false, "do not check the server's certificate (for trials only)")
+	fl.BoolVar(&f.resolveImages, "resolve-images", false, "ask the registry what the tag of a docker image stands for, and deploy that digest")
 	fl.DurationVar(&f.timeout, "request-timeout", time.Minute, "limit of one API request")
 }
 
@@ -228,7 +230,7 @@ func (f *foundationFlags) driver(env Env) (*cloudfoundry.Driver, error) {
 	if cfg.API == "" && cfg.Session == nil {
 		return nil, errors.New("which foundation? Give --api or set CF_API")
 	}
-	return cloudfoundry.New(cloudfoundry.Config{Client: cfg})
+	return cloudfoundry.New(cloudfoundry.Config{Client: cfg, ResolveImages: f.resolveImages})
 }
 
 func sameAPI(a, b string) bool {

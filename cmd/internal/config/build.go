@@ -84,7 +84,7 @@ func (c *Config) driver(name string, f Foundation, userAgent string) (platform.D
 	d, err := cloudfoundry.New(cloudfoundry.Config{Client: ccv3.Config{
 		API: f.API, Username: f.Username, Password: password, ClientID: f.ClientID, ClientSecret: clientSecret,
 		CA: ca, SkipTLSVerify: f.SkipTLSVerify, Timeout: f.RequestTimeout.or(time.Minute), Concurrency: f.Concurrency, UserAgent: userAgent,
-	}})
+	}, ResolveImages: f.ResolveImages})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", at, err)
 	}

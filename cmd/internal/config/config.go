@@ -42,6 +42,7 @@ type Foundation struct {
 	SkipTLSVerify  bool     `yaml:"skip_tls_verify"`
 	RequestTimeout duration `yaml:"request_timeout"`
 	Concurrency    int      `yaml:"concurrency"`
+	ResolveImages  bool     `yaml:"resolve_images"`
 }
 
 // Source is where from.

@@ -119,6 +119,9 @@ func (r *appRun) wantsStarted() bool {
 
 // wantsCode says whether a droplet may have to be made.
 func (r *appRun) wantsCode() bool {
+	if r.app.Spec["droplet"] != nil { // nothing is staged, so no change of the lifecycle matters
+		return r.live == nil || len(r.changesBelow("droplet")) > 0
+	}
 	return r.live == nil && r.app.Spec["package"] != nil || len(r.changesBelow("package", "lifecycle")) > 0
 }
 
@@ -131,7 +134,7 @@ func (r *appRun) wantsRestart() bool {
 		if c.Impact < diff.ImpactRestart || c.Path == "/rollout" && r.delivered {
 			continue
 		}
-		if !strings.HasPrefix(c.Path, "/package") || c.Ref != r.step.Ref {
+		if c.Ref != r.step.Ref || !strings.HasPrefix(c.Path, "/package") && !strings.HasPrefix(c.Path, "/droplet") {
 			return true
 		}
 	}

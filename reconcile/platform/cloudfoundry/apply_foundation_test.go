@@ -31,6 +31,9 @@ type foundation struct {
 	admin *ccv3.Client // not over the wire
 	space string       // guid
 	user  string       // whom the driver logs in as
+
+	elsewhere elsewhere // other servers, by host
+	resolve   bool      // the tags of images
 }
 
 func newFoundation(t *testing.T) *foundation {
@@ -116,9 +119,10 @@ func dump(v any) string {
 // driver is a new one each time, as after a restart of the agent.
 func (f *foundation) driver() *cloudfoundry.Driver {
 	f.t.Helper()
-	d, err := cloudfoundry.New(cloudfoundry.Config{Client: ccv3.Config{
-		API: "http://sandbox.test", Username: f.user, Password: f.user, HTTP: f.wire,
-	}})
+	d, err := cloudfoundry.New(cloudfoundry.Config{
+		Client: ccv3.Config{API: "http://sandbox.test", Username: f.user, Password: f.user, HTTP: f.wire},
+		Remote: f.elsewhere, ResolveImages: f.resolve,
+	})
 	if err != nil {
 		f.t.Fatal(err)
 	}

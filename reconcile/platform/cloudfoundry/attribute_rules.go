@@ -99,7 +99,7 @@ func (x *explanation) app(c diff.Change, guid string) {
 	case "processes":
 		x.process(c, keys, about)
 		rollback()
-	case "package":
+	case "package", "droplet":
 		x.add("", about(func(*event) clue { return named }), "audit.app.droplet.mapped")
 		x.add("a deployment may bring another droplet", about(func(*event) clue { return possible }), deployment)
 	case "state":

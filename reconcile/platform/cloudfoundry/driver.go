@@ -14,6 +14,7 @@ import (
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile/platform"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/remote"
 )
 
 // Config says where the foundation is and who we are.
@@ -22,6 +23,12 @@ type Config struct {
 
 	// Settle is how long instances have to keep running after a rollout before it counts as good; default 2 s.
 	Settle time.Duration
+
+	// ResolveImages has every run ask the registry what the tag of a docker image stands for, and deploys that digest: a tag
+	// that moved is a difference. Otherwise an image is its name.
+	ResolveImages bool
+	// Remote is how archives and registries are reached; nil is the network.
+	Remote http.RoundTripper
 }
 
 // Driver speaks to one foundation as one user. It keeps nothing between calls but the login.
@@ -50,6 +57,11 @@ func (d *Driver) Requests() int64 { return d.client.Requests() }
 
 // API is the address of the foundation.
 func (d *Driver) API() string { return d.client.API() }
+
+// remote reads what lies neither in the snapshot nor on the foundation.
+func (d *Driver) remote() *remote.Client {
+	return &remote.Client{HTTP: d.cfg.Remote, UserAgent: d.cfg.Client.UserAgent}
+}
 
 // Identity is who the foundation takes us for. Asking is also the cheapest way to find out whether the
 // endpoint and the credentials are right.

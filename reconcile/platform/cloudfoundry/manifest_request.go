@@ -54,11 +54,11 @@ func (m *manifestRequest) annotate(annotations map[string]string) {
 func (m *manifestRequest) declare(app *manifest.Object, desired manifest.Set) {
 	m.app.Spec = clone(app.Spec).(map[string]any)
 	for k, v := range app.Inputs {
-		if k != "path" && k != "docker_password" { // of no use to the controller
+		if slices.Contains([]string{"random_route", "default_route", "cnb_credentials"}, k) { // the others are of no use to the controller
 			m.app.Inputs[k] = v
 		}
 	}
-	for _, key := range []string{"state", "rollout"} { // no attributes of a manifest
+	for _, key := range []string{"state", "rollout", "droplet"} { // no attributes of a manifest
 		delete(m.app.Spec, key)
 	}
 	for _, o := range desired.Objects() {
@@ -103,7 +103,7 @@ func (m *manifestRequest) changeApp(keys []string, o *manifest.Object) {
 		return
 	}
 	switch {
-	case keys[0] == "package", keys[0] == "state", keys[0] == "rollout":
+	case keys[0] == "package", keys[0] == "droplet", keys[0] == "state", keys[0] == "rollout":
 		return // not the business of a manifest
 	case keys[0] == "lifecycle":
 		keys = keys[:1] // buildpacks and stack depend on each other

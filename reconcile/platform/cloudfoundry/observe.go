@@ -164,8 +164,22 @@ func (d *Driver) readCode(ctx context.Context, r *readings) error {
 			guids = append(guids, link.GUID())
 		}
 	}
-	packages, _, err := ccv3.ListBy[ccv3.Package](ctx, d.client, "/v3/packages", nil, "guids", unique(guids))
+	guids = unique(guids)
+	packages, _, err := ccv3.ListBy[ccv3.Package](ctx, d.client, "/v3/packages", nil, "guids", guids)
+	if err != nil {
+		return err
+	}
 	r.packages = byGUID(packages)
+	return d.readDeletedPackages(ctx, r, slices.DeleteFunc(guids, func(guid string) bool { return r.packages[guid].GUID != "" }))
+}
+
+// readDeletedPackages learns from their builds what packages held that exist no longer: code that runs is known, though
+// it could not be staged again.
+func (d *Driver) readDeletedPackages(ctx context.Context, r *readings, gone []string) error {
+	builds, _, err := ccv3.ListBy[ccv3.Build](ctx, d.client, "/v3/builds", nil, "package_guids", gone)
+	for _, b := range builds {
+		r.packages[b.Package.GUID] = ccv3.Package{Resource: ccv3.Resource{GUID: b.Package.GUID, Metadata: b.Metadata}}
+	}
 	return err
 }
 

@@ -133,6 +133,7 @@ func (p *picture) pack(o *manifest.Object, app ccv3.App) {
 	if !ok {
 		if guid != "" {
 			o.Unobservable["/package"] = "the app's current droplet could not be read"
+			o.Unobservable["/droplet"] = o.Unobservable["/package"]
 		}
 		return
 	}
@@ -151,6 +152,9 @@ func (p *picture) pack(o *manifest.Object, app ccv3.App) {
 		}
 	}
 	o.Spec["package"] = code
+	if declared := p.declared[app.GUID]; declared.Spec["droplet"] != nil {
+		o.Spec["droplet"] = map[string]any{"digest": dropletDigest(&droplet)}
+	}
 }
 
 // describe adds the details to the object of an app.

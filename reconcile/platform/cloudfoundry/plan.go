@@ -22,7 +22,7 @@ func (d *Driver) Plan(_ context.Context, in platform.PlanInput) (platform.Plan, 
 	for _, c := range in.Changes.List {
 		p.place(c)
 	}
-	refused := p.refuse()
+	refused := append(p.refuse(), p.unidentifiedCode()...)
 	plan := p.finish()
 	plan.Problems = append(plan.Problems, refused...)
 	return plan, nil

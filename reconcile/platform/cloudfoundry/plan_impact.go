@@ -38,6 +38,8 @@ func judgeApp(c diff.Change, keys []string) (diff.Impact, string) {
 		return diff.ImpactRestage, ""
 	case "package":
 		return diff.ImpactRestage, ""
+	case "droplet":
+		return diff.ImpactRestart, "rolls out another droplet, without staging"
 	case "metadata":
 		return diff.ImpactNone, ""
 	case "features":

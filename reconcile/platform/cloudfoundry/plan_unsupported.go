@@ -27,8 +27,6 @@ func unsupported(o *manifest.Object) map[string]string {
 	}
 	switch o.Ref.Kind {
 	case manifest.KindApp:
-		in("/droplet", "a droplet that was built elsewhere")
-		in("/package/url", "a package from a URL")
 		in("/package/metadata", "metadata of a package")
 		input("buildpack_fallbacks", "/lifecycle/buildpacks", "a buildpack by name and, in its place, by url")
 		processes, _ := o.Spec["processes"].(map[string]any)

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile/platform"
-	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/bits"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
 )
 
@@ -25,6 +23,11 @@ const longestStaging = 30 * time.Minute
 func (r *appRun) stage(ctx context.Context) error {
 	if !r.wantsCode() {
 		return nil
+	}
+	if digest := digestOf(r.app, "droplet"); digest != "" {
+		var err error
+		r.droplet, err = r.uploadedDroplet(ctx, digest)
+		return err
 	}
 	pkg, known, err := r.packageFor(ctx)
 	if err != nil || pkg == "" {
@@ -46,187 +49,6 @@ func (r *appRun) stage(ctx context.Context) error {
 	}
 	r.droplet = build.Droplet.GUID
 	return nil
-}
-
-// packageFor finds or makes the package. known means that builds of it may exist.
-func (r *appRun) packageFor(ctx context.Context) (guid string, known bool, err error) {
-	spec, _ := r.app.Spec["package"].(map[string]any)
-	image, _ := spec["image"].(string)
-	digest, _ := spec["digest"].(string)
-	switch {
-	case image != "":
-		return r.dockerPackage(ctx, spec)
-	case digest != "":
-		return r.bitsPackage(ctx, digest)
-	}
-	// Only the lifecycle is declared: what runs now is staged again.
-	var droplet ccv3.Droplet
-	switch err := r.get(ctx, "looking for the code that runs now", "/v3/apps/"+r.guid+"/droplets/current", &droplet); {
-	case ccv3.IsNotFound(err):
-		return "", false, nil // nothing was ever deployed, so nothing can be staged
-	case err != nil:
-		return "", false, err
-	}
-	return droplet.Links["package"].GUID(), true, nil
-}
-
-// packages lists the app's packages, newest first.
-func (r *appRun) packages(ctx context.Context) ([]ccv3.Package, error) {
-	all, _, err := ccv3.List[ccv3.Package](ctx, r.d.client, "/v3/packages", url.Values{"app_guids": {r.guid}, "order_by": {"-created_at"}})
-	return all, err
-}
-
-func (r *appRun) dockerPackage(ctx context.Context, spec map[string]any) (guid string, known bool, err error) {
-	image, _ := spec["image"].(string)
-	username, _ := spec["username"].(string)
-	find := func(ctx context.Context) (bool, error) {
-		all, err := r.packages(ctx)
-		for _, p := range all {
-			user := ""
-			if p.Data.Username != nil {
-				user = *p.Data.Username
-			}
-			if p.Type == "docker" && p.State == "READY" && p.Data.Image == image && user == username {
-				guid = p.GUID
-				return true, nil
-			}
-		}
-		return false, err
-	}
-	if r.live != nil {
-		if known, err = find(ctx); err != nil || known {
-			return guid, known, r.fail("looking for the package", err)
-		}
-	}
-	data := map[string]any{"image": image}
-	if username != "" {
-		data["username"], data["password"] = username, r.app.Inputs["docker_password"]
-	}
-	var made ccv3.Package
-	err = r.once(ctx, "creating the package", func(ctx context.Context) error {
-		_, err := r.d.client.Do(ctx, http.MethodPost, "/v3/packages", r.belonging(map[string]any{"type": "docker", "data": data}), &made)
-		return err
-	}, find)
-	if guid == "" {
-		guid = made.GUID
-	}
-	return guid, false, err
-}
-
-// bitsPackage finds the package with the digest, complete or half-made, or makes it; and uploads the files unless
-// the platform has them.
-func (r *appRun) bitsPackage(ctx context.Context, digest string) (guid string, known bool, err error) {
-	var pkg ccv3.Package
-	find := func(ctx context.Context) (bool, error) {
-		all, err := r.packages(ctx)
-		rank := map[string]int{"READY": 3, "PROCESSING_UPLOAD": 2, "AWAITING_UPLOAD": 1}
-		for _, p := range all {
-			if p.Metadata.Annotation(digestAnnotation) == digest && rank[p.State] > rank[pkg.State] {
-				pkg = p
-			}
-		}
-		return pkg.GUID != "", err
-	}
-	if r.live != nil {
-		if known, err = find(ctx); err != nil {
-			return "", false, r.fail("looking for the package", err)
-		}
-	}
-	if !known {
-		body := r.belonging(map[string]any{"type": "bits"})
-		r.note(body, map[string]string{digestAnnotation: digest})
-		if err := r.once(ctx, "creating the package", func(ctx context.Context) error {
-			_, err := r.d.client.Do(ctx, http.MethodPost, "/v3/packages", body, &pkg)
-			return err
-		}, find); err != nil {
-			return "", false, err
-		}
-	}
-	known = known && pkg.State == "READY"
-	if pkg.State == "AWAITING_UPLOAD" {
-		if err := r.upload(ctx, &pkg); err != nil {
-			return "", false, err
-		}
-	}
-	return pkg.GUID, known, r.awaitPackage(ctx, &pkg)
-}
-
-// upload streams the files into the package.
-func (r *appRun) upload(ctx context.Context, pkg *ccv3.Package) error {
-	const doing = "uploading the app's files"
-	path, _ := r.app.Inputs["path"].(string)
-	if r.opts.Files == nil {
-		return &platform.Error{
-			Class: platform.Invalid, Ref: r.step.Ref, Origin: r.app.FieldOrigin("/package"), Doing: doing,
-			Message: fmt.Sprintf("its path is %s, and no files were given", path),
-		}
-	}
-	files, err := bits.Open(r.opts.Files, path)
-	if err != nil {
-		return codeError(r.app, err)
-	}
-	r.say(fmt.Sprintf("uploading %d %s, %s", files.Len(), plural(files.Len(), "file", "files"), size(files.Size())))
-	guid := pkg.GUID
-	post := func(ctx context.Context) error {
-		return r.d.client.Upload(ctx, "/v3/packages/"+guid+"/upload", "bits", "application.zip",
-			func(w io.Writer) error { return files.WriteZip(ctx, w) }, nil, pkg)
-	}
-	p := newPace()
-	for attempt := 1; ; attempt++ {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		// Not finished when told to stop: it may take long, and the next run uploads into the same package.
-		err := post(ctx)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil || attempt == attempts || !ccv3.MayHaveHappened(err) && !ccv3.HasStatus(err, http.StatusBadRequest) {
-			return r.fail(doing, err)
-		}
-		// Cut in the middle, or cut at the end and complete (then a second upload is 400 150004).
-		if err := p.wait(ctx); err != nil {
-			return err
-		}
-		if lookErr := r.get(ctx, doing, "/v3/packages/"+guid, pkg); lookErr != nil {
-			return lookErr
-		}
-		if pkg.State != "AWAITING_UPLOAD" {
-			return nil
-		}
-		if !ccv3.MayHaveHappened(err) {
-			return r.fail(doing, err)
-		}
-	}
-}
-
-// awaitPackage waits until the platform has worked through the upload.
-func (r *appRun) awaitPackage(ctx context.Context, pkg *ccv3.Package) error {
-	const doing = "waiting for the platform to process the upload"
-	ctx, cancel := context.WithTimeoutCause(ctx, longestStaging, fmt.Errorf("it took longer than %s", longestStaging))
-	defer cancel()
-	p := newPace()
-	for {
-		switch pkg.State {
-		case "READY":
-			return nil
-		case "FAILED", "EXPIRED":
-			why := "the package is " + pkg.State
-			if pkg.Data.Error != nil {
-				why = *pkg.Data.Error
-			}
-			return &platform.Error{
-				Class: platform.Staging, Ref: r.step.Ref, Origin: r.app.FieldOrigin("/package"), Doing: doing,
-				Message: why, Hint: "apply again: the files are then uploaded anew",
-			}
-		}
-		if err := p.wait(ctx); err != nil {
-			return r.fail(doing, err)
-		}
-		if err := r.get(ctx, doing, "/v3/packages/"+pkg.GUID, pkg); err != nil {
-			return err
-		}
-	}
 }
 
 // lifecycleAnnotation identifies, on a build, the buildpacks that were asked for. The build itself shows those that were
@@ -297,7 +119,11 @@ func (r *appRun) build(ctx context.Context, pkg string) (*ccv3.Build, error) {
 	var b ccv3.Build
 	body := map[string]any{"package": map[string]any{"guid": pkg}}
 	fingerprint, _ := r.lifecycle()
-	r.note(body, map[string]string{lifecycleAnnotation: fingerprint})
+	notes := map[string]string{lifecycleAnnotation: fingerprint}
+	if digest := digestOf(r.app, "package"); digest != "" { // for the time when the package is gone: builds outlive it (observed)
+		notes[digestAnnotation] = digest
+	}
+	r.note(body, notes)
 	staging := func(ctx context.Context, query url.Values) (bool, error) {
 		query.Set("states", "STAGING")
 		found, _, err := ccv3.List[ccv3.Build](ctx, r.d.client, "/v3/builds", query)
@@ -408,15 +234,4 @@ func plural(n int, one, many string) string {
 		return one
 	}
 	return many
-}
-
-// size in the unit that people would use.
-func size(n int64) string {
-	switch {
-	case n < 1<<10:
-		return fmt.Sprintf("%d B", n)
-	case n < 1<<20:
-		return fmt.Sprintf("%d KB", (n+512)>>10)
-	}
-	return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
 }

@@ -135,7 +135,7 @@ func (f *town) only(path string, query url.Values) string {
 func (f *town) stage(c *ccv3.Client, app string, annotations body) string {
 	f.t.Helper()
 	pkg := f.do(c, "POST", "/v3/packages", body{"type": "bits", "relationships": body{"app": related(app)}, "metadata": body{"annotations": annotations}})
-	err := c.Upload(f.t.Context(), "/v3/packages/"+pkg+"/upload", "bits", "app.zip", func(w io.Writer) error {
+	_, err := c.Upload(f.t.Context(), "/v3/packages/"+pkg+"/upload", "bits", "app.zip", func(w io.Writer) error {
 		z := zip.NewWriter(w)
 		file, err := z.Create("main.go")
 		if err == nil {

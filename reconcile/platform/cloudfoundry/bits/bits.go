@@ -99,21 +99,16 @@ func (e *Error) Unwrap() error { return e.Err }
 // Open finds the files of the app at dir (slash-separated, "." or "" for all of fsys). It reads .cfignore and
 // nothing else. Errors are *Error.
 func Open(fsys fs.FS, dir string) (*Files, error) {
-	dir = path.Clean("/" + strings.TrimSuffix(dir, "/"))[1:]
-	if dir == "" {
-		dir = "."
-	}
-	info, err := fs.Stat(fsys, dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &Error{Path: dir, Message: "there is no such file or folder", Hint: "the path of an app is relative to its manifest", Err: err}
-	} else if err != nil {
-		return nil, &Error{Path: dir, Message: cause(err), Err: err}
+	dir = clean(dir)
+	info, err := stat(fsys, dir, "the path of an app is relative to its manifest")
+	if err != nil {
+		return nil, err
 	}
 	f := &Files{fsys: fsys}
 	if !info.IsDir() {
 		f.archive = true
 		f.entries = []file{{name: path.Base(dir), path: dir, mode: regular, size: info.Size(), hash: hashOf(info)}}
-		return f, f.checkArchive()
+		return f, f.checkMagic("PK", "it is a file, but not a zip, jar or war archive", "name the folder that holds it")
 	}
 	lines := slices.Clone(defaultIgnores)
 	if text, err := fs.ReadFile(fsys, path.Join(dir, IgnoreFile)); err == nil {
@@ -187,8 +182,8 @@ func (f *Files) checkLink(link file) error {
 	return nil
 }
 
-// checkArchive looks at the first bytes, which are "PK" in every zip, jar and war.
-func (f *Files) checkArchive() error {
+// checkMagic looks at the first two bytes, which are "PK" in every zip, jar and war.
+func (f *Files) checkMagic(want, message, hint string) error {
 	e := f.entries[0]
 	r, err := f.fsys.Open(e.path)
 	if err != nil {
@@ -196,10 +191,18 @@ func (f *Files) checkArchive() error {
 	}
 	defer r.Close()
 	magic := make([]byte, 2)
-	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != "PK" {
-		return &Error{Path: e.path, Message: "it is a file, but not a zip, jar or war archive", Hint: "name the folder that holds it"}
+	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != want {
+		return &Error{Path: e.path, Message: message, Hint: hint}
 	}
 	return nil
+}
+
+// clean is a path as package fs takes it.
+func clean(dir string) string {
+	if dir = path.Clean("/" + dir)[1:]; dir == "" {
+		return "."
+	}
+	return dir
 }
 
 // Len counts the files.
@@ -281,12 +284,13 @@ func (f *Files) content(e file) (io.ReadCloser, int64, error) {
 	return r, e.size, nil
 }
 
-// WriteZip packs the files into w, in the order of their names and with fixed times, so that the same files give
+// Copy packs the files into w as a zip, in the order of their names and with fixed times, so that the same files give
 // the same bytes. It keeps no file in memory. An archive is copied as it is. A file that does not hold what it held
-// when it was hashed is an error.
-func (f *Files) WriteZip(ctx context.Context, w io.Writer) error {
+// when it was hashed is an error. progress is told how many bytes of how many are read; it may be nil.
+func (f *Files) Copy(ctx context.Context, w io.Writer, progress func(done, total int64)) error {
+	p := &packing{Files: f, ctx: ctx, total: f.Size(), progress: progress}
 	if f.archive {
-		return f.copy(ctx, w, f.entries[0])
+		return p.copy(w, f.entries[0])
 	}
 	z := zip.NewWriter(w)
 	for _, e := range f.entries {
@@ -296,31 +300,48 @@ func (f *Files) WriteZip(ctx context.Context, w io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("packing %s: %w", e.path, err)
 		}
-		if err := f.copy(ctx, entry, e); err != nil {
+		if err := p.copy(entry, e); err != nil {
 			return err
 		}
 	}
 	return z.Close()
 }
 
+// packing is one Copy.
+type packing struct {
+	*Files
+	ctx         context.Context
+	done, total int64
+	progress    func(done, total int64)
+}
+
 // zipTime is the earliest moment that a zip can hold.
 var zipTime = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func (f *Files) copy(ctx context.Context, w io.Writer, e file) error {
-	r, size, err := f.content(e)
+func (p *packing) copy(w io.Writer, e file) error {
+	r, size, err := p.content(e)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	sum := newBlob(size)
-	n, err := io.Copy(io.MultiWriter(w, sum), &reader{ctx, r})
+	n, err := io.Copy(io.MultiWriter(w, sum, p), &reader{p.ctx, r})
 	if err != nil {
 		return fmt.Errorf("packing %s: %w", e.path, err)
 	}
 	if n != size || e.hash != "" && hex.EncodeToString(sum.Sum(nil)) != e.hash {
-		return f.changed(e, nil)
+		return p.changed(e, nil)
 	}
 	return nil
+}
+
+// Write counts what was packed.
+func (p *packing) Write(b []byte) (int, error) {
+	p.done += int64(len(b))
+	if p.progress != nil {
+		p.progress(p.done, p.total)
+	}
+	return len(b), nil
 }
 
 func (f *Files) changed(e file, err error) error {

@@ -50,7 +50,7 @@ func pack(t *testing.T, fsys fs.FS, dir string) []byte {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := f.WriteZip(t.Context(), &b); err != nil {
+	if err := f.Copy(t.Context(), &b, nil); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -280,7 +280,7 @@ func TestAFileThatChangesWhileItIsPacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	files["a"] = file("123")
-	err = f.WriteZip(t.Context(), io.Discard)
+	err = f.Copy(t.Context(), io.Discard, nil)
 	if err == nil || err.Error() != "path a: it changed while it was being read (try again)" {
 		t.Error(err)
 	}
@@ -293,7 +293,7 @@ func TestPackingStopsWhenTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.WriteZip(ctx, io.Discard); !errors.Is(err, context.Canceled) {
+	if err := f.Copy(ctx, io.Discard, nil); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

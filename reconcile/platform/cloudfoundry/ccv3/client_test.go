@@ -582,7 +582,7 @@ func TestUpload(t *testing.T) {
 	c := f.client(t, func(c *ccv3.Config) { c.API, c.HTTP = server.URL, nil })
 	var running atomic.Int64
 	var pkg ccv3.Package
-	err := c.Upload(t.Context(), "/v3/packages/1/upload", "bits", "app.zip", func(w io.Writer) error {
+	_, err := c.Upload(t.Context(), "/v3/packages/1/upload", "bits", "app.zip", func(w io.Writer) error {
 		running.Add(1)
 		defer running.Add(-1)
 		block := make([]byte, 1<<20)
@@ -597,7 +597,7 @@ func TestUpload(t *testing.T) {
 		t.Errorf("%v, state %q, %d attempts, %d still writing", err, pkg.State, attempts, running.Load())
 	}
 
-	err = c.Upload(t.Context(), "/v3/packages/1/upload", "bits", "app.zip", func(io.Writer) error { return errors.New("the disk is gone") }, nil, nil)
+	_, err = c.Upload(t.Context(), "/v3/packages/1/upload", "bits", "app.zip", func(io.Writer) error { return errors.New("the disk is gone") }, nil, nil)
 	if err == nil || !strings.Contains(err.Error(), "the disk is gone") {
 		t.Error(err)
 	}

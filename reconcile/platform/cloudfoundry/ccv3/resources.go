@@ -216,8 +216,12 @@ type Droplet struct {
 		Type string          `json:"type"`
 		Data json.RawMessage `json:"data"`
 	} `json:"lifecycle"`
-	Stack         *string           `json:"stack"`
-	Image         *string           `json:"image"`
+	Stack    *string `json:"stack"`
+	Image    *string `json:"image"`
+	Checksum *struct {
+		Type  string `json:"type"`
+		Value string `json:"value"`
+	} `json:"checksum"`
 	ProcessTypes  map[string]string `json:"process_types"`
 	Relationships Relationships     `json:"relationships"`
 }

@@ -15,8 +15,8 @@ const longestUpload = time.Hour
 
 // Upload posts a form with one file. body writes the file's content and is called again if the upload is repeated,
 // which happens only where the controller cannot have taken it (no connection, 401, 429); it must write the same
-// each time. The content is streamed: memory stays small whatever the size. fields are sent before the file.
-func (c *Client) Upload(ctx context.Context, path, field, filename string, body func(io.Writer) error, fields map[string]string, out any) error {
+// each time. The content is streamed: memory stays small whatever the size. fields are sent before the file; body may be nil.
+func (c *Client) Upload(ctx context.Context, path, field, filename string, body func(io.Writer) error, fields map[string]string, out any) (*Response, error) {
 	// One boundary for all attempts, so that the content type stays valid.
 	boundary := multipart.NewWriter(io.Discard).Boundary()
 	r := request{
@@ -34,9 +34,9 @@ func (c *Client) Upload(ctx context.Context, path, field, filename string, body 
 	}
 	resp, data, err := c.send(ctx, r)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return decode(r, resp, data, out)
+	return resp, decode(r, resp, data, out)
 }
 
 func writeForm(w io.Writer, boundary, field, filename string, body func(io.Writer) error, fields map[string]string) error {

@@ -46,6 +46,14 @@ func (q *Req) Part(name string) ([]byte, error) {
 	return nil, nil
 }
 
+// PartName is the name that a file of a multipart form has; "" when there is none.
+func (q *Req) PartName(name string) string {
+	if f := q.HTTP.MultipartForm; f != nil && len(f.File[name]) > 0 {
+		return f.File[name][0].Filename
+	}
+	return ""
+}
+
 // Field is a text field of a multipart form.
 func (q *Req) Field(name string) (string, bool) {
 	f := q.HTTP.MultipartForm

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"strings"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/apps"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
@@ -178,7 +179,7 @@ func deleteDroplet(q *cc.Req) (*cc.Reply, error) {
 
 func createDroplet(q *cc.Req) (*cc.Reply, error) {
 	source := q.Query.Get("source_guid")
-	fields := []string{"relationships", "metadata"}
+	fields := []string{"relationships"} // no metadata: it can only be patched (droplet_create_message.rb)
 	if source == "" {
 		fields = append(fields, "process_types")
 	}
@@ -264,8 +265,14 @@ func uploadDroplet(q *cc.Req) (*cc.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if bits == nil {
-		return nil, cc.Unprocessable("A droplet tgz file must be uploaded as 'bits'")
+	const invalid = "Uploaded droplet file is invalid: "
+	switch name := q.PartName("bits"); {
+	case bits == nil:
+		return nil, cc.Unprocessable(invalid + "A droplet tgz file must be uploaded as 'bits'")
+	case !strings.HasSuffix(name, ".tgz") && !strings.HasSuffix(name, ".tar.gz"):
+		return nil, cc.Unprocessable(invalid+"%s is not a tgz", name)
+	case len(bits) == 0:
+		return nil, cc.Unprocessable(invalid+"%s cannot be empty", name)
 	}
 	if d.State != world.AwaitingUpload {
 		return nil, cc.Unprocessable("Droplet may be uploaded only once. Create a new droplet to upload bits.")
