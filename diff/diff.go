@@ -139,6 +139,11 @@ type Changes struct {
 	List       []Change       // in the order of Change.Compare
 	Unobserved []Unobserved   // declared, but unreadable on the platform
 	Unmanaged  []manifest.Ref // live in a declared space, declared nowhere
+
+	// What Ignoring found, in the same order:
+	Ignored []Ignored  // differences that a rule leaves alone; they are not in List
+	Expired []Ignored  // differences in List that a rule left alone until it expired
+	Idle    []IdleRule // rules without any effect
 }
 
 // Empty reports whether live state matches Git wherever it could be read.

@@ -24,6 +24,8 @@ type Summary struct {
 	Impossible int `json:"impossible"` // changes that the API cannot make
 	Unobserved int `json:"unobserved"`
 	Unmanaged  int `json:"unmanaged"`
+	Ignored    int `json:"ignored"` // differences that a rule leaves alone
+	Expired    int `json:"expired"` // differences, counted above, that a rule no longer leaves alone
 }
 
 // Summary counts the changes.
@@ -31,6 +33,7 @@ func (c Changes) Summary() Summary {
 	s := Summary{
 		Changes: len(c.List), Ops: map[Op]int{Add: 0, Update: 0, Remove: 0}, Impacts: map[Impact]int{},
 		Resources: map[manifest.Kind]int{}, Unobserved: len(c.Unobserved), Unmanaged: len(c.Unmanaged),
+		Ignored: len(c.Ignored), Expired: len(c.Expired),
 	}
 	resources := map[manifest.Ref]bool{}
 	gravest := map[manifest.Ref]Impact{}

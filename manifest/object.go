@@ -64,12 +64,16 @@ func (r Ref) Compare(o Ref) int {
 	return cmp.Or(cmp.Compare(r.Kind, o.Kind), cmp.Compare(r.Path, o.Path))
 }
 
+var kinds = []Kind{KindOrg, KindSpace, KindServiceInstance, KindApp, KindRoute, KindServiceBinding, KindServiceKey, KindServiceRouteBinding}
+
+// Kinds lists the kinds in the order in which resources are shown.
+func Kinds() []Kind { return slices.Clone(kinds) }
+
 func kindRank(k Kind) int {
-	order := []Kind{KindOrg, KindSpace, KindServiceInstance, KindApp, KindRoute, KindServiceBinding, KindServiceKey, KindServiceRouteBinding}
-	if i := slices.Index(order, k); i >= 0 {
+	if i := slices.Index(kinds, k); i >= 0 {
 		return i
 	}
-	return len(order)
+	return len(kinds)
 }
 
 // ParseRef reads the form that Ref.String writes.

@@ -25,6 +25,9 @@ type document struct {
 	Unobserved []unobserved          `json:"unobserved"`
 	Unmanaged  []ref                 `json:"unmanaged"`
 	Problems   []problem             `json:"problems"`
+	Ignored    []ignored             `json:"ignored,omitempty"`
+	Expired    []ignored             `json:"expired,omitempty"`
+	Idle       []diff.IdleRule       `json:"idle_rules,omitempty"`
 }
 
 type summary struct {
@@ -65,6 +68,16 @@ type problem struct {
 	Origin   manifest.Origin   `json:"origin,omitzero"`
 }
 
+type ignored struct {
+	change
+	Rule diff.IgnoreRule `json:"rule"`
+}
+
+func newChange(c diff.Change) change {
+	was, value := values(c)
+	return change{ref(c.Ref), c.Op, c.Path, was, value, c.Secret, c.Secrets, c.Origin, c.Impact, c.Reason}
+}
+
 // JSON writes one document for programs.
 func JSON(w io.Writer, in Input) error {
 	s := in.Changes.Summary()
@@ -77,9 +90,15 @@ func JSON(w io.Writer, in Input) error {
 		doc.Desired = map[manifest.Kind]int{}
 	}
 	for _, c := range in.changes() {
-		was, value := values(c)
-		doc.Changes = append(doc.Changes, change{ref(c.Ref), c.Op, c.Path, was, value, c.Secret, c.Secrets, c.Origin, c.Impact, c.Reason})
+		doc.Changes = append(doc.Changes, newChange(c))
 	}
+	for _, i := range in.ignored() {
+		doc.Ignored = append(doc.Ignored, ignored{newChange(i.Change), i.Rule})
+	}
+	for _, e := range in.expired() {
+		doc.Expired = append(doc.Expired, ignored{newChange(e.Change), e.Rule})
+	}
+	doc.Idle = in.Changes.Idle
 	for _, u := range in.unobserved() {
 		doc.Unobserved = append(doc.Unobserved, unobserved{ref(u.Ref), u.Path, u.Why, u.Origin})
 	}
@@ -94,24 +113,44 @@ func JSON(w io.Writer, in Input) error {
 
 // V3 writes the diff object of the V3 API ("Create a manifest diff for a space"): op, path, was, value. Where the
 // API counts applications by position, the path here begins with the kind and the name of the resource:
-// /app/acme~1dev~1web/processes/web/instances.
-func V3(w io.Writer, in Input) error {
-	type object struct {
-		Op    string `json:"op"`
-		Path  string `json:"path"`
-		Was   *any   `json:"was,omitempty"`
-		Value *any   `json:"value,omitempty"`
-	}
-	objects := []object{}
+// /app/acme~1dev~1web/processes/web/instances. What is ignored or unmanaged stands beside it when asked for.
+func V3(w io.Writer, in Input, opts Options) error {
+	doc := struct {
+		Diff      []object `json:"diff"`
+		Ignored   []object `json:"ignored,omitempty"`
+		Unmanaged []string `json:"unmanaged,omitempty"`
+	}{Diff: []object{}}
 	for _, c := range in.changes() {
-		op := string(c.Op)
-		if c.Op == diff.Update {
-			op = "replace" // as JSON Patch says it
-		}
-		was, value := values(c)
-		objects = append(objects, object{op, manifest.Pointer(string(c.Ref.Kind), c.Ref.Path) + c.Path, was, value})
+		doc.Diff = append(doc.Diff, newObject(c))
 	}
-	return writeJSON(w, map[string]any{"diff": objects})
+	if opts.Ignored {
+		for _, i := range in.ignored() {
+			doc.Ignored = append(doc.Ignored, newObject(i.Change))
+		}
+	}
+	if opts.Unmanaged {
+		for _, r := range in.unmanaged() {
+			doc.Unmanaged = append(doc.Unmanaged, manifest.Pointer(string(r.Kind), r.Path))
+		}
+	}
+	return writeJSON(w, doc)
+}
+
+// object is one difference as the V3 API tells it.
+type object struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Was   *any   `json:"was,omitempty"`
+	Value *any   `json:"value,omitempty"`
+}
+
+func newObject(c diff.Change) object {
+	op := string(c.Op)
+	if c.Op == diff.Update {
+		op = "replace" // as JSON Patch says it
+	}
+	was, value := values(c)
+	return object{op, manifest.Pointer(string(c.Ref.Kind), c.Ref.Path) + c.Path, was, value}
 }
 
 // values are what op has: a removal has no value, an addition nothing that was.

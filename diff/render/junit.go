@@ -48,8 +48,9 @@ type skipped struct {
 }
 
 // JUnit writes a test report: one suite per resource, one failed test per change and per problem of the plan, one skipped
-// test per field that could not be read, and a single passed test where nothing differs.
-func JUnit(w io.Writer, in Input) error {
+// test per field that could not be read (and, when asked for, per ignored difference and unmanaged resource), and a single
+// passed test where nothing differs.
+func JUnit(w io.Writer, in Input, opts Options) error {
 	report := testsuites{Name: visible(or(in.Title, "fettle diff"))}
 	for _, c := range in.changes() {
 		report.put(c.Ref.String(), testcase{
@@ -62,6 +63,19 @@ func JUnit(w io.Writer, in Input) error {
 			Name: or(label(u.Path), "everything"), File: visible(u.Origin.File), Line: u.Origin.Line,
 			Skipped: &skipped{Message: "not readable: " + visible(u.Why)},
 		})
+	}
+	if opts.Ignored {
+		for _, i := range in.ignored() {
+			report.put(i.Change.Ref.String(), testcase{
+				Name: or(label(i.Change.Path), "exists as declared"), File: visible(i.Change.Origin.File), Line: i.Change.Origin.Line,
+				Skipped: &skipped{Message: "ignored by rule: " + sentence(i.Change) + inBrackets(ruleNote(i.Rule))},
+			})
+		}
+	}
+	if opts.Unmanaged {
+		for _, r := range in.unmanaged() {
+			report.put(r.String(), testcase{Name: "is declared", Skipped: &skipped{Message: "unmanaged: it lives here and is declared nowhere"}})
+		}
 	}
 	for _, p := range in.Problems {
 		report.problem(p, or(subject(p), "the plan"))
@@ -134,6 +148,13 @@ func sentence(c diff.Change) string {
 // details are what a report shows when somebody opens the change.
 func details(c diff.Change) string {
 	return strings.TrimSpace(visible(c.Ref.String()+" "+c.Path) + "\n" + note(c))
+}
+
+func inBrackets(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + s + ")"
 }
 
 // cut keeps a value short enough for a line of a report.

@@ -39,8 +39,10 @@ func Markdown(w io.Writer, in Input, opts Options) error {
 		m.add(line + "\n")
 	}
 	m.problems(in)
+	m.rules(in)
 	m.groups(in.changes())
 	m.unobserved(in.unobserved())
+	m.ignored(in, opts)
 	m.unmanaged(in, opts)
 	_, err := io.WriteString(w, m.b.String())
 	return err
@@ -241,9 +243,50 @@ func (m *markdown) unobserved(all []diff.Unobserved) {
 	for i, u := range all {
 		at := ""
 		if !u.Origin.IsZero() {
-			at = " (" + code(cut(place(u.Origin))) + ")"
+			at = code(cut(place(u.Origin)))
 		}
-		if !m.add("- " + code(cut(strings.TrimSpace(u.Ref.String()+" "+label(u.Path)))) + ": " + escape(cut(u.Why)) + at + "\n") {
+		if !m.add("- " + code(cut(strings.TrimSpace(u.Ref.String()+" "+label(u.Path)))) + ": " + escape(cut(u.Why)) + inBrackets(at) + "\n") {
+			m.must(fmt.Sprintf("- … and %d more\n", len(all)-i))
+			return
+		}
+	}
+}
+
+// rules comes before the tables: a tolerance that ended is what somebody has to decide on.
+func (m *markdown) rules(in Input) {
+	var lines []string
+	for _, e := range in.expired() {
+		lines = append(lines, "- ⚠️ "+escape(alarm(e)))
+	}
+	for _, r := range in.Changes.Idle {
+		lines = append(lines, "- "+escape(idle(r)))
+	}
+	const most = 20
+	if n := len(lines) - most; n > 0 {
+		lines = append(lines[:most], fmt.Sprintf("- … and %d more like these", n))
+	}
+	for i, l := range lines {
+		if i == 0 {
+			m.add("\n")
+		}
+		m.add(l + "\n")
+	}
+}
+
+func (m *markdown) ignored(in Input, opts Options) {
+	text := in.ignoredLine()
+	if text == "" {
+		return
+	}
+	m.must("\n" + text + "\n")
+	if !opts.Ignored {
+		return
+	}
+	m.must("\n")
+	all := in.ignored()
+	for i, g := range all {
+		line := "- " + code(cut(fieldOf(g.Change.Ref, g.Change.Path))) + ": " + code(cut(oneLine(g.Change))) + inBrackets(escape(cut(ruleNote(g.Rule))))
+		if !m.add(line + "\n") {
 			m.must(fmt.Sprintf("- … and %d more\n", len(all)-i))
 			return
 		}

@@ -101,14 +101,70 @@ func anyInput(t *rapid.T) render.Input {
 	for range rapid.IntRange(0, 3).Draw(t, "unmanaged") {
 		in.Changes.Unmanaged = append(in.Changes.Unmanaged, anyRef())
 	}
+	anyRule := func() diff.IgnoreRule {
+		return diff.IgnoreRule{
+			Name: anyText().Draw(t, "rule name"), Path: "/" + anyText().Draw(t, "rule path"), Owner: anyText().Draw(t, "owner"), Reason: anyText().Draw(t, "rule reason"),
+			Origin: manifest.Origin{File: anyText().Draw(t, "rule file")},
+		}
+	}
+	// Some of the changes are tolerated, and some were.
+	in.Changes.List = slices.DeleteFunc(in.Changes.List, func(c diff.Change) bool {
+		switch rapid.IntRange(0, 5).Draw(t, "ruled") {
+		case 0:
+			in.Changes.Ignored = append(in.Changes.Ignored, diff.Ignored{Change: c, Rule: anyRule()})
+			return true
+		case 1:
+			in.Changes.Expired = append(in.Changes.Expired, diff.Ignored{Change: c, Rule: anyRule()})
+		}
+		return false
+	})
+	if rapid.Bool().Draw(t, "idle") {
+		in.Changes.Idle = []diff.IdleRule{{Rule: anyRule(), Why: anyText().Draw(t, "idle why")}}
+	}
 	return in
 }
 
 var (
 	textChange     = regexp.MustCompile(`(?m)^(  [-+~] |[-+] )`)
 	markdownChange = regexp.MustCompile(`(?m)^\| [-+~] \| `)
+	textBeside     = regexp.MustCompile(`(?m)^(  [=?] |    (app|route|service_binding) )`)
+	markdownBeside = regexp.MustCompile(`(?m)^- <code>`)
 	markdownMore   = regexp.MustCompile(`(?m)^… and ([0-9]+) more`)
 )
+
+type sarifResult struct {
+	RuleID       string
+	Suppressions []any
+}
+
+// beside counts what an output lists beside the changes: what is ignored, unreadable and unmanaged.
+func beside(t testing.TB, format, output string) int {
+	t.Helper()
+	var doc struct {
+		Ignored, Unobserved, Unmanaged []any
+		Runs                           []struct{ Results []sarifResult }
+	}
+	switch format {
+	case "text":
+		return len(textBeside.FindAllString(output, -1))
+	case "markdown":
+		return len(markdownBeside.FindAllString(output, -1))
+	case "junit":
+		return strings.Count(output, "<skipped ")
+	}
+	if err := json.Unmarshal([]byte(output), &doc); err != nil {
+		t.Fatalf("%s: %v", format, err)
+	}
+	n := len(doc.Ignored) + len(doc.Unobserved) + len(doc.Unmanaged)
+	for _, run := range doc.Runs {
+		for _, r := range run.Results {
+			if len(r.Suppressions) > 0 || r.RuleID == "unreadable" || r.RuleID == "unmanaged" {
+				n++
+			}
+		}
+	}
+	return n
+}
 
 // count finds the changes in an output by the means of whoever reads that format.
 func count(t testing.TB, format, output string) int {
@@ -158,10 +214,12 @@ func count(t testing.TB, format, output string) int {
 		return n
 	case "sarif":
 		var doc struct {
-			Runs []struct{ Results []struct{ RuleID string } }
+			Runs []struct{ Results []sarifResult }
 		}
 		parse(&doc)
-		return len(slices.DeleteFunc(doc.Runs[0].Results, func(r struct{ RuleID string }) bool { return r.RuleID == "unreadable" }))
+		return len(slices.DeleteFunc(doc.Runs[0].Results, func(r sarifResult) bool {
+			return len(r.Suppressions) > 0 || r.RuleID == "unreadable" || r.RuleID == "unmanaged" || r.RuleID == "expired"
+		}))
 	}
 	t.Fatalf("how to count %s?", format)
 	return 0
@@ -172,11 +230,14 @@ func TestRenderersNeitherLoseNorInvent(t *testing.T) {
 	schema := diffSchema(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		in := anyInput(rt)
-		opts := render.Options{Width: rapid.SampledFrom([]int{0, 1, 60, 200}).Draw(rt, "width"), Unmanaged: rapid.Bool().Draw(rt, "unmanaged")}
+		opts := render.Options{Width: rapid.SampledFrom([]int{0, 1, 60, 200}).Draw(rt, "width"), Unmanaged: rapid.Bool().Draw(rt, "unmanaged"), Ignored: rapid.Bool().Draw(rt, "ignored")}
 		for _, format := range render.Formats() {
 			out := draw(t, format, in, opts)
 			if got := count(t, format, out); got != len(in.Changes.List) {
 				rt.Fatalf("%s shows %d of %d changes\n%s", format, got, len(in.Changes.List), out)
+			}
+			if got, want := beside(t, format, out), expected(format, in, opts); got != want {
+				rt.Fatalf("%s lists %d of the %d beside the changes\n%s", format, got, want, out)
 			}
 			if i := strings.IndexFunc(out, func(r rune) bool { return r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) }); i >= 0 {
 				rt.Fatalf("%s has %q", format, out[max(0, i-20):min(len(out), i+20)])
@@ -201,6 +262,50 @@ func TestRenderersNeitherLoseNorInvent(t *testing.T) {
 			}
 		}
 	})
+}
+
+// expected is how many an output has to list beside the changes.
+func expected(format string, in render.Input, opts render.Options) int {
+	n := len(in.Changes.Unobserved)
+	if format == "v3" {
+		n = 0
+	}
+	if opts.Ignored || format == "json" {
+		n += len(in.Changes.Ignored)
+	}
+	if opts.Unmanaged || format == "json" {
+		n += len(in.Changes.Unmanaged)
+	}
+	return n
+}
+
+// The golden documents are what people write their programs against.
+func TestGoldenJSONIsAsDocumented(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var doc map[string]any
+		if err := json.Unmarshal(data, &doc); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if doc["summary"] == nil {
+			continue // a validation, or the object of the V3 API
+		}
+		checked++
+		if err := diffSchema(t).Validate(any(doc)); err != nil {
+			t.Errorf("%s: %#v", file, err)
+		}
+	}
+	if checked < 3 {
+		t.Errorf("only %d documents were checked", checked)
+	}
 }
 
 func diffSchema(t testing.TB) *jsonschema.Schema {

@@ -37,11 +37,12 @@ func CountKinds(set manifest.Set) map[manifest.Kind]int {
 	return counts
 }
 
-// Options are for the eyes; the machine formats ignore them.
+// Options say how, and how much. JSON always has everything.
 type Options struct {
 	Color     bool // ANSI colours
 	Width     int  // columns of the terminal; 0 means 100
 	Unmanaged bool // list what Git does not declare instead of only counting it
+	Ignored   bool // list the differences that a rule leaves alone instead of only counting them
 }
 
 // Formats are the names that Write knows.
@@ -57,11 +58,11 @@ func Write(w io.Writer, format string, in Input, opts Options) error {
 	case "json":
 		return JSON(w, in)
 	case "v3":
-		return V3(w, in)
+		return V3(w, in, opts)
 	case "junit":
-		return JUnit(w, in)
+		return JUnit(w, in, opts)
 	case "sarif":
-		return SARIF(w, in)
+		return SARIF(w, in, opts)
 	}
 	return fmt.Errorf("unknown format %q: use one of %s", format, strings.Join(Formats(), ", "))
 }
@@ -106,17 +107,72 @@ func (in Input) unmanaged() []manifest.Ref {
 	return slices.SortedFunc(slices.Values(in.Changes.Unmanaged), manifest.Ref.Compare)
 }
 
+func (in Input) ignored() []diff.Ignored { return masked(in.Changes.Ignored) }
+
+func (in Input) expired() []diff.Ignored { return masked(in.Changes.Expired) }
+
+// masked is in order, and without secrets.
+func masked(all []diff.Ignored) []diff.Ignored {
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b diff.Ignored) int { return a.Change.Compare(b.Change) })
+	for i := range all {
+		all[i].Change = all[i].Change.Masked()
+	}
+	return all
+}
+
+// ruleNote says of a rule what a person wants to know of it: until when, whose it is, why, and where it stands.
+func ruleNote(r diff.IgnoreRule) string {
+	var parts []string
+	if !r.Until.IsZero() {
+		parts = append(parts, "until "+r.Until.String())
+	}
+	switch owner, reason := visible(cut(r.Owner)), visible(cut(r.Reason)); {
+	case owner != "" && reason != "":
+		parts = append(parts, owner+": "+reason)
+	case owner+reason != "":
+		parts = append(parts, owner+reason)
+	}
+	if at := place(r.Origin); at != "" {
+		parts = append(parts, at)
+	}
+	return strings.Join(parts, " · ")
+}
+
+// alarm tells of a rule that no longer holds.
+func alarm(e diff.Ignored) string {
+	return fmt.Sprintf("%s is no longer ignored: the rule “%s” has expired%s.",
+		cut(fieldOf(e.Change.Ref, e.Change.Path)), visible(cut(e.Rule.String())), inBrackets(ruleNote(e.Rule)))
+}
+
+// idle tells of a rule without effect.
+func idle(r diff.IdleRule) string {
+	return fmt.Sprintf("The ignore rule “%s”%s: %s.", visible(cut(r.Rule.String())), inBrackets(place(r.Rule.Origin)), visible(r.Why))
+}
+
+// ignoredLine counts what rules leave alone, or is empty.
+func (in Input) ignoredLine() string {
+	if n := len(in.Changes.Ignored); n > 0 {
+		return "Ignored by rule, and left alone: " + plural(n, "difference") + "."
+	}
+	return ""
+}
+
 // verdict is the last word: what applying would mean, or that there is nothing to do.
 func (in Input) verdict() string {
 	s := in.Changes.Summary()
 	if s.Changes > 0 {
 		return fmt.Sprintf("%s in %s (%s).\n%s.", plural(s.Changes, "difference"), kindCounts(s.Resources), opCounts(s), s)
 	}
+	others := ""
+	if s.Ignored > 0 {
+		others = " but " + plural(s.Ignored, "ignored one")
+	}
 	switch declared := kindCounts(in.Desired); {
 	case s.Unobserved > 0:
-		return fmt.Sprintf("No differences in what could be read of %s; %s could not be.", declared, plural(s.Unobserved, "field"))
+		return fmt.Sprintf("No differences%s in what could be read of %s; %s could not be.", others, declared, plural(s.Unobserved, "field"))
 	default:
-		return fmt.Sprintf("No differences: %s match.", declared)
+		return fmt.Sprintf("No differences%s: %s match.", others, declared)
 	}
 }
 
@@ -134,6 +190,11 @@ func (in Input) unmanagedLine() string {
 		return ""
 	}
 	return "Unmanaged (live here, declared nowhere, left alone): " + kindCounts(counts) + "."
+}
+
+// fieldOf names a field for people: "app acme/dev/web processes.web.instances".
+func fieldOf(r manifest.Ref, path string) string {
+	return strings.TrimSpace(visible(r.String()) + " " + label(path))
 }
 
 // kindCounts reads "3 apps, 4 routes".

@@ -46,6 +46,12 @@ type (
 		Message      sarifText         `json:"message"`
 		Locations    []sarifLocation   `json:"locations,omitempty"`
 		Fingerprints map[string]string `json:"partialFingerprints"`
+
+		Suppressions []sarifSuppression `json:"suppressions,omitempty"`
+	}
+	sarifSuppression struct {
+		Kind          string `json:"kind"`
+		Justification string `json:"justification,omitempty"`
 	}
 	sarifLocation struct {
 		Physical *sarifPhysical `json:"physicalLocation,omitempty"`
@@ -76,11 +82,16 @@ var sarifRules = []sarifRule{
 	{"surplus", sarifText{"It lives on the platform, and Git no longer declares it."}},
 	{"unreadable", sarifText{"Git declares it, and its live value cannot be read."}},
 	{"refused", sarifText{"It cannot be applied: known before anything is tried."}},
+	{"expired", sarifText{"A rule left the difference alone until it expired."}},
+	{"unmanaged", sarifText{"It lives on the platform, and is declared nowhere."}},
 }
 
 // SARIF writes the changes as results of a static analysis, so that a code host shows each one beside the
 // line of the manifest that it contradicts.
-func SARIF(w io.Writer, in Input) error {
+//
+// What is ignored or unmanaged is there when asked for: ignored differences as suppressed results [3.27.23], because
+// not every host passes over those.
+func SARIF(w io.Writer, in Input, opts Options) error {
 	run := newSarifRun(sarifRules)
 	if in.Target != "" || in.Revision != "" {
 		run.Properties = map[string]any{"target": in.Target, "revision": in.Revision}
@@ -89,7 +100,7 @@ func SARIF(w io.Writer, in Input) error {
 		// The fingerprint survives a moved line and a changed value: the finding is the field.
 		run.put(rule, level, message, visible(ref.String()+path), at, ref.String(), path)
 	}
-	for _, c := range in.changes() {
+	found := func(c diff.Change) {
 		rule, level, message := 1, "warning", sentence(c)
 		switch c.Op {
 		case diff.Add:
@@ -107,6 +118,23 @@ func SARIF(w io.Writer, in Input) error {
 			message += " (" + visible(words) + ")"
 		}
 		put(rule, level, message+".", c.Ref, c.Path, c.Origin)
+	}
+	for _, c := range in.changes() {
+		found(c)
+	}
+	for _, e := range in.expired() {
+		put(5, "warning", alarm(e), e.Change.Ref, e.Change.Path, e.Change.Origin)
+	}
+	if opts.Ignored {
+		for _, i := range in.ignored() {
+			found(i.Change)
+			run.Results[len(run.Results)-1].Suppressions = []sarifSuppression{{"external", ruleNote(i.Rule)}}
+		}
+	}
+	if opts.Unmanaged {
+		for _, r := range in.unmanaged() {
+			put(6, "note", visible(r.String())+" lives here and is declared nowhere.", r, "", manifest.Origin{})
+		}
 	}
 	for _, u := range in.unobserved() {
 		put(3, "note", visible(u.Ref.String())+": "+or(label(u.Path), "it")+" cannot be read: "+visible(u.Why)+".", u.Ref, u.Path, u.Origin)

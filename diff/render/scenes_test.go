@@ -3,6 +3,7 @@ package render_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/diff/render"
@@ -25,6 +26,18 @@ type scene struct {
 	desired, live []*manifest.Object
 	ledger        diff.Ledger
 	problems      manifest.Problems
+	rules         []diff.IgnoreRule
+}
+
+// today is when the rules of the scenes are judged.
+var today = time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
+
+func until(day string) diff.Deadline {
+	d, err := diff.ParseDeadline(day)
+	if err != nil {
+		panic(err)
+	}
+	return d
 }
 
 // Impacts as a driver would judge them, by the end of the path.
@@ -36,11 +49,12 @@ var impacts = map[string]diff.Impact{
 
 func (s scene) input(t testing.TB) render.Input {
 	t.Helper()
-	desired := manifest.NewSet(s.desired...)
-	changes, err := diff.Compare(desired, manifest.NewSet(s.live...), s.ledger)
+	desired, live := manifest.NewSet(s.desired...), manifest.NewSet(s.live...)
+	changes, err := diff.Compare(desired, live, s.ledger)
 	if err != nil {
 		t.Fatal(err)
 	}
+	changes = changes.Ignoring(s.rules, desired, live, today)
 	for i := range changes.List {
 		c := &changes.List[i]
 		c.Impact = diff.ImpactRestart
@@ -176,6 +190,30 @@ var scenes = map[string]scene{
 			{Ref: &manifest.Ref{Kind: manifest.KindApp, Path: "acme/prod/web"}, Origin: at(4, 10), Severity: manifest.SeverityError, Rule: "refused", Message: "there is no stack cflinuxfs5", Hint: "did you mean cflinuxfs4?"},
 			{Ref: &manifest.Ref{Kind: manifest.KindApp, Path: "acme/prod/web"}, Origin: at(5, 13), Severity: manifest.SeverityError, Rule: "refused", Message: "it needs 512M more while it rolls; the organization quota small has 256M left (4096M in all, 3840M in use)", Hint: "ask for less, stop something else, or have the quota raised"},
 			{Severity: manifest.SeverityWarning, Rule: "refused", Message: "the space quotas of acme could not be read: \x1b[31mnobody", Hint: "grant this user space_developer"},
+		},
+	},
+
+	"tolerated": {
+		title: "Plan for the shop",
+		desired: []*manifest.Object{
+			{
+				Ref: ref(manifest.KindApp, "web"), Origin: at(3, 5), Fields: map[string]manifest.Origin{"/processes/web/instances": at(10, 7), "/environment_variables": at(20, 5)},
+				Spec:    tree{"processes": tree{"web": tree{"instances": int64(2), "memory_in_mb": int64(512)}}, "environment_variables": tree{"LOG_LEVEL": "info", "TOKEN": "s1"}, "metadata": tree{"labels": tree{"team": "shop"}}},
+				Secrets: map[string]bool{"/environment_variables/TOKEN": true},
+			},
+			{Ref: ref(manifest.KindRoute, "shop.example.com"), Origin: at(35, 7), Spec: tree{"destinations": tree{"web/web": tree{"protocol": "http2"}}}},
+		},
+		live: []*manifest.Object{
+			{Ref: ref(manifest.KindApp, "web"), Spec: tree{"processes": tree{"web": tree{"instances": int64(7), "memory_in_mb": int64(256)}}, "environment_variables": tree{"LOG_LEVEL": "debug", "TOKEN": "s2"}, "metadata": tree{"labels": tree{"team": "shop"}}}},
+			{Ref: ref(manifest.KindApp, "nobody-knows"), Spec: tree{"state": "STOPPED"}},
+		},
+		rules: []diff.IgnoreRule{
+			{Kind: manifest.KindApp, Path: "/processes/*/instances", Owner: "platform team", Reason: "the autoscaler moves them", Origin: manifest.Origin{File: "fettle.yml", Line: 31, Column: 9}},
+			{Kind: manifest.KindApp, Name: "web", Path: "/environment_variables/TOKEN", Until: until("2026-12-31")},
+			{Kind: manifest.KindRoute, Name: "shop.*"},
+			{Kind: manifest.KindApp, Name: "web", Path: "/environment_variables/LOG_LEVEL", Until: until("2026-11-15"), Owner: "jo@example.com", Reason: "hunting a bug", Origin: manifest.Origin{File: "fettle.yml", Line: 38, Column: 9}},
+			{Kind: manifest.KindApp, Name: "wbe", Path: "/environment_variables/LOG_LEVEL", Origin: manifest.Origin{File: "fettle.yml", Line: 44, Column: 9}},
+			{Kind: manifest.KindApp, Path: "/metadata/labels/team", Until: until("2026-01-31")},
 		},
 	},
 

@@ -33,8 +33,10 @@ func Text(w io.Writer, in Input, opts Options) error {
 		all = all[n:]
 	}
 	t.unobserved(in.unobserved())
+	t.ignored(in, opts)
 	t.unmanaged(in, opts)
 	t.problems(in)
+	t.rules(in)
 	for _, paragraph := range strings.Split(in.verdict(), "\n") {
 		for _, l := range wrap(paragraph, t.width) {
 			t.line(t.paint(bold, l))
@@ -357,11 +359,7 @@ func (t *terminal) unobserved(all []diff.Unobserved) {
 	t.line(t.paint(bold, "Not readable here, so neither equal nor different:"))
 	var rows []row
 	for _, u := range all {
-		name := visible(u.Ref.String())
-		if u.Path != "" {
-			name += " " + label(u.Path)
-		}
-		r := row{sign: "?", style: turning, label: name, text: visible(u.Why), note: place(u.Origin), depth: 2}
+		r := row{sign: "?", style: turning, label: fieldOf(u.Ref, u.Path), text: visible(u.Why), note: place(u.Origin), depth: 2}
 		if len(r.text) > t.room(r) {
 			r.text, r.block = "", wrap(r.text, t.width-10)
 		}
@@ -369,6 +367,47 @@ func (t *terminal) unobserved(all []diff.Unobserved) {
 	}
 	t.layout(rows)
 	t.line("")
+}
+
+func (t *terminal) ignored(in Input, opts Options) {
+	text := in.ignoredLine()
+	if text == "" {
+		return
+	}
+	t.line(t.paint(faint, text))
+	if opts.Ignored {
+		var rows []row
+		for _, i := range in.ignored() {
+			r := row{sign: "=", style: faint, label: fieldOf(i.Change.Ref, i.Change.Path), text: oneLine(i.Change), note: ruleNote(i.Rule), depth: 2}
+			if len(r.text) > t.room(r) {
+				r.text, r.block = "", shortened(t.fold(r.text, "  "))
+			}
+			rows = append(rows, r)
+		}
+		t.layout(rows)
+	}
+	t.line("")
+}
+
+// rules tells of the rules that no longer hold, loudly, and of those without effect.
+func (t *terminal) rules(in Input) {
+	for _, e := range in.expired() {
+		t.remark("! ", alarm(e), grave)
+	}
+	for _, r := range in.Changes.Idle {
+		t.remark("? ", idle(r), turning)
+	}
+	if len(in.Changes.Expired)+len(in.Changes.Idle) > 0 {
+		t.line("")
+	}
+}
+
+// remark is prose behind a sign. What wraps is indented, for a line that a name begins could pass for a change.
+func (t *terminal) remark(sign, text string, style lipgloss.Style) {
+	for _, l := range wrap(text, t.width-6) {
+		t.line(t.paint(style, sign+l))
+		sign = "      "
+	}
 }
 
 func (t *terminal) unmanaged(in Input, opts Options) {

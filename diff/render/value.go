@@ -205,3 +205,11 @@ func brief(c diff.Change) string {
 	}
 	return was + " → " + value
 }
+
+// oneLine is brief where a tree may come or go.
+func oneLine(c diff.Change) string {
+	if c.Path == "" {
+		return map[diff.Op]string{diff.Add: "does not exist", diff.Remove: "exists"}[c.Op]
+	}
+	return brief(c)
+}
