@@ -153,6 +153,20 @@ func glob(pattern, s string) bool {
 	return ok && strings.HasSuffix(s, parts[last])
 }
 
+// DeclaredRules are the rules that Git itself declares, on the apps that they are about (the setting ignore).
+func DeclaredRules(desired manifest.Set) []IgnoreRule {
+	var rules []IgnoreRule
+	for _, o := range desired.Of(manifest.KindApp) {
+		if o.Settings == nil {
+			continue
+		}
+		for _, path := range o.Settings.Ignore {
+			rules = append(rules, IgnoreRule{Kind: o.Ref.Kind, Name: o.Ref.Path, Path: path, Origin: o.Settings.Origin("ignore")})
+		}
+	}
+	return rules
+}
+
 // Ignoring takes the differences that a rule speaks of out of the list. Those of a rule that has expired stay in it and are
 // named in Expired. The first rule that matches counts.
 func (c Changes) Ignoring(rules []IgnoreRule, desired, live manifest.Set, now time.Time) Changes {

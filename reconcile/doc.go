@@ -20,6 +20,12 @@
 // is ever applied, so every difference is drift; one that a commit made and nobody has deployed says so and names nobody. An app's "rollout" field (a deployment on its way, a restart not
 // yet done) is progress, never drift.
 //
+// # What is ignored
+//
+// A difference that a rule of the target or of the app's manifest names is not applied and no drift, and an open record of it
+// ends as accepted. Its live value is kept whatever is applied beside it. When the rule expires, the log says so, and the
+// difference is what it would have been without the rule.
+//
 // # Quarantine
 //
 // A declaration that has proven bad (its code cannot be staged, its instances crash) is held back until Git

@@ -63,6 +63,8 @@ func (r *Reconciler) recordDrift(ctx context.Context, run *Run) error {
 		key := d.Key()
 		switch desired := run.Desired.Get(d.Ref); {
 		case run.drifted[key]:
+		case run.ignores(key):
+			o.Ended[key] = history.Accepted // by a rule
 		case run.covered(key):
 			// Git moved on, but live state has not: the record ends when a run has applied the commit.
 			o.Unseen = append(o.Unseen, key)
@@ -100,6 +102,13 @@ func (run *Run) covered(key history.Key) bool {
 		}
 	}
 	return false
+}
+
+// ignores reports whether a rule leaves the difference at key alone.
+func (run *Run) ignores(key history.Key) bool {
+	return slices.ContainsFunc(run.Changes.Ignored, func(i diff.Ignored) bool {
+		return i.Change.Ref == key.Ref && within(key.Path, i.Change.Path)
+	})
 }
 
 // within reports whether pointer is at or below parent.
@@ -183,6 +192,11 @@ func (r *Reconciler) attribute(ctx context.Context, run *Run, drift []diff.Chang
 	if err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(ask, func(c diff.Change) bool {
+		return slices.ContainsFunc(run.Changes.Expired, func(e diff.Ignored) bool { return e.Change.Ref == c.Ref && e.Change.Path == c.Path })
+	}) {
+		since = time.Time{} // the last runs have seen it, and passed over it
+	}
 	answers, err := a.Attribute(ctx, run.Live, ask, since)
 	if err != nil {
 		// Who did it is worth knowing, but not worth leaving drift unrecorded and unhealed for.
@@ -255,6 +269,17 @@ func (r *Reconciler) recordOutcome(ctx context.Context, run *Run) error {
 	for _, o := range run.Desired.Objects() {
 		if !notYet[o.Ref] {
 			entries[o.Ref] = r.digests(o)
+			for pointer := range entries[o.Ref] {
+				if !run.ignores(history.Key{Ref: o.Ref, Path: pointer}) {
+					continue
+				}
+				// Not applied by this run. What an earlier one applied, while no rule forbade it, still counts.
+				if before, ok := run.applied.Entries[o.Ref][pointer]; ok {
+					entries[o.Ref][pointer] = before
+				} else {
+					delete(entries[o.Ref], pointer)
+				}
+			}
 		}
 	}
 	revision := ""
@@ -287,7 +312,7 @@ func (r *Reconciler) recordHeld(ctx context.Context, run *Run) error {
 	for _, o := range run.Desired.Objects() {
 		held := map[string]string{}
 		for pointer, digest := range r.digests(o) {
-			differs := slices.ContainsFunc(run.Changes.List, func(c diff.Change) bool {
+			differs := run.ignores(history.Key{Ref: o.Ref, Path: pointer}) || slices.ContainsFunc(run.Changes.List, func(c diff.Change) bool {
 				return c.Ref == o.Ref && (within(pointer, c.Path) || within(c.Path, pointer))
 			})
 			if before, ok := run.applied.Entries[o.Ref][pointer]; differs && ok {

@@ -40,7 +40,7 @@ func (r *Reconciler) holdQuarantined(ctx context.Context, run *Run, stopped map[
 	for _, s := range run.Plan.Steps {
 		q, ok := byRef[s.Ref]
 		switch {
-		case ok && q.Digest == r.stepDigest(s):
+		case ok && q.Digest == r.stepDigest(run, s):
 			run.Held = append(run.Held, q)
 			stopped[s.ID] = true
 		case ok:
@@ -58,7 +58,7 @@ func (r *Reconciler) quarantine(ctx context.Context, run *Run, s platform.StepRe
 			continue
 		}
 		q := history.Quarantine{
-			Target: run.Target.Name, Ref: s.Ref, Digest: r.stepDigest(step), Revision: run.Snapshot.Revision,
+			Target: run.Target.Name, Ref: s.Ref, Digest: r.stepDigest(run, step), Revision: run.Snapshot.Revision,
 			Since: r.now(), Run: run.Record.ID,
 		}
 		if s.Err != nil {
@@ -73,9 +73,12 @@ func (r *Reconciler) quarantine(ctx context.Context, run *Run, s platform.StepRe
 }
 
 // stepDigest identifies what a step declares, whatever live state looks like.
-func (r *Reconciler) stepDigest(s platform.Step) string {
+func (r *Reconciler) stepDigest(run *Run, s platform.Step) string {
 	all := map[string]any{}
 	for _, o := range s.Desired.Objects() {
+		if declared := run.Desired.Get(o.Ref); declared != nil {
+			o = declared // the step's own has live values where a rule ignores the difference
+		}
 		all[o.Ref.String()] = o.Spec
 		if texts := o.Settings.Texts(); len(texts) > 0 { // a longer timeout, another hook: worth another try
 			all["settings of "+o.Ref.String()] = texts

@@ -45,6 +45,8 @@ type Target struct {
 	Timeout  time.Duration // of a whole run; 0 is one hour
 
 	RolloutTimeout time.Duration // of one rollout; 0 is the driver's default
+
+	Ignore []diff.IgnoreRule // differences to leave alone, beside those that the manifests name
 }
 
 // Reconciler runs targets. The zero value without History works for one-shot use: nothing is remembered.
@@ -190,15 +192,30 @@ func (r *Reconciler) observe(ctx context.Context, run *Run) error {
 	return err
 }
 
-func (r *Reconciler) compare(_ context.Context, run *Run) error {
+func (r *Reconciler) compare(ctx context.Context, run *Run) error {
 	changes, err := diff.Compare(run.Desired, run.Live.Live, run.Live.Ledger)
-	run.Changes = changes
-	run.Record.Changes = len(changes.List)
-	return err
+	if err != nil {
+		return err
+	}
+	rules := append(diff.DeclaredRules(run.Desired), run.Target.Ignore...)
+	run.Changes = changes.Ignoring(rules, run.Desired, run.Live.Live, r.now())
+	run.Record.Changes = len(run.Changes.List)
+	for _, e := range run.Changes.Expired {
+		r.log().LogAttrs(ctx, slog.LevelWarn, "an ignore rule has expired: the difference counts again", slog.String("target", run.Target.Name),
+			slog.String("resource", e.Change.Ref.String()), slog.String("field", e.Change.Path), slog.String("rule", e.Rule.String()),
+			slog.String("until", e.Rule.Until.String()), slog.String("owner", e.Rule.Owner), slog.String("reason", e.Rule.Reason))
+	}
+	for _, idle := range run.Changes.Idle {
+		r.log().LogAttrs(ctx, slog.LevelInfo, "an ignore rule without effect", slog.String("target", run.Target.Name),
+			slog.String("rule", idle.Rule.String()), slog.String("why", idle.Why))
+	}
+	return nil
 }
 
 func (r *Reconciler) plan(ctx context.Context, run *Run) error {
-	plan, err := run.Target.Driver.Plan(ctx, platform.PlanInput{Desired: run.Desired, Live: run.Live, Changes: run.Changes})
+	// What is ignored keeps its live value, whatever is written next to it.
+	desired := run.Changes.Kept(run.Desired, run.Live.Live, run.Live.Ledger)
+	plan, err := run.Target.Driver.Plan(ctx, platform.PlanInput{Desired: desired, Live: run.Live, Changes: run.Changes})
 	if err != nil {
 		return err
 	}

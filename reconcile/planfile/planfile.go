@@ -98,6 +98,8 @@ type Inputs struct {
 	Vars      []string `json:"vars,omitempty"`       // names given by --var
 	VarsFiles []string `json:"vars_files,omitempty"` // files, as they were named
 	Values    Sealed   `json:"values"`               // of all variables, wherever they came from
+
+	Ignore []diff.IgnoreRule `json:"ignore,omitempty"` // rules given by --ignore
 }
 
 // Step is one step of the plan.

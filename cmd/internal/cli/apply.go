@@ -21,7 +21,7 @@ func applyCommand(env Env) *cobra.Command {
 	var where manifestFlags
 	var on foundationFlags
 	var key planKey
-	var format string
+	var plan planFlags
 	var approve, pin bool
 	cmd := &cobra.Command{
 		Use:     "apply [PLAN]",
@@ -44,29 +44,32 @@ Exit code 0: all is as declared. 1: error, or at least one app could not be brou
   fettle apply plan.json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := oneOf("--format", format, "text", "json", "markdown"); err != nil {
+			if err := oneOf("--format", plan.format, "text", "json", "markdown"); err != nil {
 				return err
 			}
-			progress := &progress{env: env, quiet: format != "text"}
+			progress := &progress{env: env, quiet: plan.format != "text"}
 			r := &reconcile.Reconciler{Report: progress.event}
 			if len(args) == 1 {
-				return applyPlan(cmd.Context(), env, args[0], &where, &on, &key, pin, r, format)
+				if len(plan.ignore) > 0 {
+					return errors.New("--ignore is decided when the plan is made: fettle diff --ignore … --out PLAN")
+				}
+				return applyPlan(cmd.Context(), env, args[0], &where, &on, &key, pin, r, plan)
 			}
 			if pin || key.file != "" {
 				return errors.New("--pin-revision and --plan-key-file go with a plan file: fettle apply PLAN")
 			}
-			target, err := oneShot(env, &where, &on)
+			target, err := oneShot(env, &where, &on, &plan)
 			if err != nil {
 				return err
 			}
 			target.RolloutTimeout = on.rollout
 			r.Confirm = func(ctx context.Context, run *reconcile.Run) (bool, error) {
 				ask := env
-				if format != "text" {
+				if plan.format != "text" {
 					ask.Out = env.Err // standard output is for machines
 				}
-				if format == "text" || (env.Terminal && !approve) { // nobody is asked about a plan unseen
-					if err := printDiff(ask, "text", run); err != nil {
+				if plan.format == "text" || (env.Terminal && !approve) { // nobody is asked about a plan unseen
+					if err := printDiff(ask, plan.as("text"), run); err != nil {
 						return false, err
 					}
 				}
@@ -77,7 +80,7 @@ Exit code 0: all is as declared. 1: error, or at least one app could not be brou
 			if err != nil {
 				return err
 			}
-			return told(env, format, run)
+			return told(env, plan, run)
 		},
 	}
 	where.register(cmd)
@@ -86,7 +89,7 @@ Exit code 0: all is as declared. 1: error, or at least one app could not be brou
 	cmd.Flags().BoolVar(&pin, "pin-revision", false, "with PLAN: apply the commit that the plan was made of, even if the branch has moved on")
 	cmd.Flags().BoolVar(&approve, "auto-approve", false, "apply without asking")
 	cmd.Flags().DurationVar(&on.rollout, "rollout-timeout", 0, "how long a rollout may take to become healthy (default 10m)")
-	cmd.Flags().StringVar(&format, "format", "text", "text, json or markdown")
+	plan.register(cmd, "text", "json", "markdown")
 	return cmd
 }
 
@@ -115,22 +118,22 @@ func confirm(ctx context.Context, env Env, approve bool) (bool, error) {
 }
 
 // told says what an apply has come to.
-func told(env Env, format string, run *reconcile.Run) error {
+func told(env Env, plan planFlags, run *reconcile.Run) error {
 	failed := run.Outcome.Err() != nil
-	switch format {
+	switch plan.format {
 	case "json":
 		if err := writeJSON(env.Out, outcomeView(run)); err != nil {
 			return err
 		}
 	case "markdown":
-		if err := printDiff(env, "markdown", run); err != nil {
+		if err := printDiff(env, plan, run); err != nil {
 			return err
 		}
 		fmt.Fprintf(env.Out, "\n%s\n", summary(run))
 	default:
 		switch {
 		case run.Changes.Empty():
-			return printDiff(env, "text", run)
+			return printDiff(env, plan, run)
 		case run.Declined:
 			fmt.Fprintln(env.Out, "Nothing was changed.")
 		default:
@@ -138,7 +141,7 @@ func told(env Env, format string, run *reconcile.Run) error {
 		}
 	}
 	for _, s := range run.Outcome.Steps {
-		if s.Err != nil && format != "json" {
+		if s.Err != nil && plan.format != "json" {
 			fmt.Fprintf(env.Err, "fettle: %v\n", s.Err)
 			if s.RolledBack {
 				fmt.Fprintf(env.Err, "fettle: %s is back in the state it had before\n", s.Ref)

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/diff/render"
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile"
@@ -15,7 +17,8 @@ func diffCommand(env Env) *cobra.Command {
 	var where manifestFlags
 	var on foundationFlags
 	var key planKey
-	var format, out string
+	var plan planFlags
+	var out string
 	cmd := &cobra.Command{
 		Use:     "diff",
 		GroupID: "once",
@@ -26,16 +29,20 @@ in place, a rolling restart, a restage. Nothing is changed. Only what the manife
 What would fail is known beforehand and said: names that do not exist, routes of other spaces, quotas that would be
 exceeded, also while an app rolls, and rights that are missing.
 
+What somebody else may move, such as the instances of an app with an autoscaler, is left alone with --ignore, or for good by
+the app's annotation fettle-gitops.github.io/ignore: /processes/*/instances, or by ignore in the agent's configuration.
+
 Exit code 0: nothing differs. 2: something differs, or cannot be applied. 1: error.`,
 		Example: `  fettle diff -f manifest.yml -o acme -s dev --vars-file vars/dev.yml
   fettle diff --git https://git.example.com/acme/shop.git --path manifest.yml -o acme -s dev --format markdown
+  fettle diff -o acme -s dev --ignore 'app shop-* /processes/*/instances' --ignored --unmanaged
   fettle diff -f manifest.yml --out plan.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("--format", format, render.Formats()...); err != nil {
+			if err := oneOf("--format", plan.format, render.Formats()...); err != nil {
 				return err
 			}
-			target, err := oneShot(env, &where, &on)
+			target, err := oneShot(env, &where, &on, &plan)
 			if err != nil {
 				return err
 			}
@@ -45,7 +52,7 @@ Exit code 0: nothing differs. 2: something differs, or cannot be applied. 1: err
 			if err != nil {
 				return err
 			}
-			if err := printDiff(env, format, run); err != nil {
+			if err := printDiff(env, plan, run); err != nil {
 				return err
 			}
 			if out != "" {
@@ -63,12 +70,33 @@ Exit code 0: nothing differs. 2: something differs, or cannot be applied. 1: err
 	on.register(cmd)
 	key.register(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "also write the plan to this file, for “fettle apply FILE”; it holds no secret value")
-	cmd.Flags().StringVar(&format, "format", "text", strings.Join(render.Formats(), ", "))
+	plan.register(cmd, render.Formats()...)
 	return cmd
 }
 
+// planFlags say what a plan leaves alone, and how it is shown.
+type planFlags struct {
+	format             string
+	unmanaged, ignored bool
+	ignore             []string
+}
+
+func (f *planFlags) register(cmd *cobra.Command, formats ...string) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.format, "format", "text", strings.Join(formats, ", "))
+	fl.StringArrayVar(&f.ignore, "ignore", nil, `leave differences alone: "KIND NAME PATH" with * for any text, as in 'app shop-* /processes/*/instances'; may be repeated`)
+	fl.BoolVar(&f.unmanaged, "unmanaged", false, "list what lives in the spaces and is declared nowhere, instead of only counting it")
+	fl.BoolVar(&f.ignored, "ignored", false, "list the differences that a rule leaves alone, instead of only counting them")
+}
+
+// as is the same in another format.
+func (f planFlags) as(format string) planFlags {
+	f.format = format
+	return f
+}
+
 // oneShot joins the flags of a command that works once.
-func oneShot(env Env, where *manifestFlags, on *foundationFlags) (*reconcile.Target, error) {
+func oneShot(env Env, where *manifestFlags, on *foundationFlags, plan *planFlags) (*reconcile.Target, error) {
 	target, err := where.target(env)
 	if err != nil {
 		return nil, err
@@ -77,7 +105,14 @@ func oneShot(env Env, where *manifestFlags, on *foundationFlags) (*reconcile.Tar
 	if err != nil {
 		return nil, err
 	}
-	target.Driver = driver
+	target.Driver, target.Name = driver, driver.API()
+	for _, text := range plan.ignore {
+		rule, err := diff.ParseIgnoreRule(text)
+		if err != nil {
+			return nil, fmt.Errorf("--ignore: %w", err)
+		}
+		target.Ignore = append(target.Ignore, rule)
+	}
 	return target, nil
 }
 
@@ -88,11 +123,17 @@ func warn(env Env, problems manifest.Problems, err error) {
 	}
 }
 
-func printDiff(env Env, format string, run *reconcile.Run) error {
+func printDiff(env Env, plan planFlags, run *reconcile.Run) error {
+	spaces := plural(len(run.Desired.Spaces()), "space")
+	if all := run.Desired.Spaces(); len(all) <= 3 {
+		spaces = strings.Join(all, ", ")
+	}
 	in := render.Input{
 		Changes: run.Changes, Revision: run.Snapshot.Revision, Desired: render.CountKinds(run.Desired), Problems: planProblems(run.Plan),
+		Target: strings.TrimPrefix(spaces+" on ", " on ") + run.Target.Name,
 	}
-	return render.Write(env.Out, format, in, render.Options{Color: env.colour(), Width: env.Width})
+	opts := render.Options{Color: env.colour(), Width: env.Width, Unmanaged: plan.unmanaged, Ignored: plan.ignored}
+	return render.Write(env.Out, plan.format, in, opts)
 }
 
 // planProblems are the problems of a plan in the form that people and programs get to see.

@@ -156,7 +156,7 @@ func savePlan(ctx context.Context, env Env, out string, where *manifestFlags, k 
 		Fettle: version(), CreatedAt: time.Now(), CreatedBy: who.Name,
 		Target: planfile.Target{Org: run.Target.Options.Org, Space: run.Target.Options.Space},
 		Source: planfile.Source{File: first(where.file, "manifest.yml")},
-		Inputs: planfile.Inputs{Vars: slices.Sorted(maps.Keys(v.flags)), VarsFiles: where.varsFiles},
+		Inputs: planfile.Inputs{Vars: slices.Sorted(maps.Keys(v.flags)), VarsFiles: where.varsFiles, Ignore: run.Target.Ignore},
 	}
 	if where.gitURL != "" {
 		about.Source = planfile.Source{Git: withoutUser(where.gitURL), Branch: where.branch, Path: where.path}
@@ -272,6 +272,7 @@ func openPlan(ctx context.Context, env Env, name string, where *manifestFlags, o
 		return nil, err
 	}
 	p.target.Driver, p.target.RolloutTimeout = p.driver, on.rollout
+	p.target.Name, p.target.Ignore = p.driver.API(), plan.Inputs.Ignore
 	p.values = noteValues(p.target)
 	return p, nil
 }
@@ -344,22 +345,22 @@ func unsignedHint(err error, withheld bool) error {
 }
 
 // applyPlan carries a plan file out if nothing has moved.
-func applyPlan(ctx context.Context, env Env, name string, where *manifestFlags, on *foundationFlags, k *planKey, pin bool, r *reconcile.Reconciler, format string) error {
+func applyPlan(ctx context.Context, env Env, name string, where *manifestFlags, on *foundationFlags, k *planKey, pin bool, r *reconcile.Reconciler, show planFlags) error {
 	p, err := openPlan(ctx, env, name, where, on, k, pin)
 	if err != nil {
 		return err
 	}
-	if format == "text" {
+	if show.format == "text" {
 		fmt.Fprintf(env.Out, "The plan %s of %s, made by %s from revision %s.\n\n",
 			planName(p.plan), p.plan.CreatedAt.Format(time.RFC3339), first(p.plan.CreatedBy, "somebody"), reconcile.Short(p.plan.Source.Revision))
 	}
 	checked := false
 	r.Confirm = func(_ context.Context, run *reconcile.Run) (bool, error) {
 		checked = true
-		if err := p.check(run); err != nil || format != "text" {
+		if err := p.check(run); err != nil || show.format != "text" {
 			return err == nil, err
 		}
-		return true, printDiff(env, "text", run)
+		return true, printDiff(env, show.as("text"), run)
 	}
 	run, err := r.Run(ctx, p.target, history.ByHand, nil)
 	warn(env, run.Problems, err)
@@ -373,7 +374,7 @@ func applyPlan(ctx context.Context, env Env, name string, where *manifestFlags, 
 	if err != nil {
 		return err
 	}
-	return told(env, format, run)
+	return told(env, show, run)
 }
 
 func (p *planned) check(run *reconcile.Run) error {

@@ -147,7 +147,7 @@ func (c *Config) target(name string, t Target) (agent.Target, error) {
 	rt := &reconcile.Target{
 		Name: name, Path: t.Path, VarsIn: t.VarsFiles, Patches: t.Patches, Mode: reconcile.Mode(or(t.Mode, string(reconcile.ModeReport))),
 		Options: manifest.Options{Org: t.Org, Space: t.Space, OrgOrigin: fmt.Sprintf("target %q", name), Vars: t.Vars},
-		Timeout: time.Duration(t.Timeout), RolloutTimeout: time.Duration(t.RolloutTimeout),
+		Timeout: time.Duration(t.Timeout), RolloutTimeout: time.Duration(t.RolloutTimeout), Ignore: t.Ignore,
 	}
 	for _, file := range t.SecretVarsFiles {
 		data, err := c.readFile(file, "target "+name+": secret_vars_files")

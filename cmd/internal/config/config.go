@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile/agent"
 	"github.com/fettle-gitops/fettle/schemas"
@@ -79,6 +81,8 @@ type Target struct {
 	AgeIdentity     secret         `yaml:"age_identity"`
 	Timeout         duration       `yaml:"timeout"`
 	RolloutTimeout  duration       `yaml:"rollout_timeout"`
+
+	Ignore []diff.IgnoreRule `yaml:"ignore"`
 }
 
 // Defaults of what a configuration leaves out.
@@ -95,6 +99,7 @@ func Load(file string) (*Config, error) {
 		return nil, fmt.Errorf("the configuration cannot be read: %w", err)
 	}
 	docs, problems := manifest.ParseYAML(file, data)
+	problems = slices.DeleteFunc(problems, func(p manifest.Problem) bool { return p.Rule == "yaml-date" }) // fine here; the controller minds
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
@@ -159,6 +164,14 @@ func (c *Config) check(file string, doc *yaml.Node) manifest.Problems {
 				bad("", fmt.Sprintf("target %q: %v", name, err), "targets", name, at)
 			}
 		}
+		for i := range t.Ignore {
+			rule := &t.Ignore[i]
+			at := []string{"targets", name, "ignore", strconv.Itoa(i)}
+			rule.Origin = position(file, doc, at...)
+			if err := rule.Check(); err != nil {
+				bad("", fmt.Sprintf("target %q: %v", name, err), at...)
+			}
+		}
 		if t.Space != "" && t.Org == "" {
 			bad("add org", fmt.Sprintf("target %q names a space but no org", name), "targets", name, "space")
 		}
@@ -194,6 +207,10 @@ func position(file string, doc *yaml.Node, keys ...string) manifest.Origin {
 	}
 	for _, key := range keys {
 		next := (*yaml.Node)(nil)
+		if i, err := strconv.Atoi(key); err == nil && at.Kind == yaml.SequenceNode && i < len(at.Content) {
+			at = at.Content[i]
+			continue
+		}
 		for i := 0; i+1 < len(at.Content); i += 2 {
 			if at.Content[i].Value == key {
 				next = at.Content[i+1]

@@ -42,6 +42,10 @@ targets:
 		{"a day that never comes", "space: dev}", `space: dev, schedule: "0 0 31 2 *"}`, []string{"never comes"}},
 		{"unknown time zone", "space: dev}", `space: dev, time_zone: Mars/Olympus}`, []string{"Europe/Berlin"}},
 		{"bad mode", "space: dev}", `space: dev, mode: destroy}`, []string{"fettle.yml:6:", "apply", "report"}},
+		{"ignoring an unknown kind", "space: dev}", `space: dev, ignore: [{kind: ap, path: /state}]}`, []string{"fettle.yml:6:", `there is no kind "ap"`, "service_binding"}},
+		{"ignoring a whole app", "space: dev}", `space: dev, ignore: [{path: /state}, {kind: app}]}`, []string{"fettle.yml:6:93", "is better not declared"}},
+		{"ignoring no pointer", "space: dev}", `space: dev, ignore: [{path: instances}]}`, []string{"fettle.yml:6:", "path"}},
+		{"ignoring until never", "space: dev}", `space: dev, ignore: [{path: /state, until: 2026-13-31}]}`, []string{"fettle.yml", `"2026-13-31" is no date`}},
 		{"space without org", "org: acme, ", "", []string{"add org"}},
 		{"duplicate key", "targets:", "sources: {}\ntargets:", []string{"fettle.yml:5:", "sources"}},
 		{"branch of a folder", "git: https://git.example.com/shop.git", "dir: shop, branch: main", []string{"which has no branch"}},
@@ -102,5 +106,31 @@ func TestHistoryInTheSource(t *testing.T) {
 	}
 	if before.Revision != after.Revision {
 		t.Error("the agent's own files are a new revision")
+	}
+}
+
+// A rule is read with its date, quoted or not, and knows where it stands.
+func TestIgnoreRules(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "fettle.yml")
+	if err := os.WriteFile(file, []byte(`foundations: {dev: {api: https://api.example.com, username: u, password: {env: P}}}
+sources: {shop: {git: https://git.example.com/shop.git}}
+targets:
+  shop:
+    source: shop
+    foundation: dev
+    ignore:
+    - {kind: app, name: shop-*, path: /processes/*/instances, until: 2026-12-31, owner: jo, reason: autoscaler}
+    - {kind: route, until: "2026-12-31T18:00:00+01:00"}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := c.Targets["shop"].Ignore
+	if len(rules) != 2 || rules[0].String() != "app shop-* /processes/*/instances" || rules[0].Until.String() != "2026-12-31" || rules[0].Owner != "jo" ||
+		rules[1].Until.String() != "2026-12-31T18:00:00+01:00" || rules[1].Origin.Line != 9 {
+		t.Errorf("%+v", rules)
 	}
 }
