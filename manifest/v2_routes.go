@@ -240,11 +240,12 @@ func (d *document) instanceValues(o *Object, n *yaml.Node) {
 	}
 	if c := childOf(n, "credentials"); c != nil && c.Kind == yaml.MappingNode {
 		d.collection(o, c, "credentials")
-		o.Secrets["/credentials"], o.Ownership["/credentials"] = true, Exact
+		o.Secrets["/credentials"] = true
 		d.wholeNumbers(c)
 		for i := 0; i+1 < len(c.Content); i += 2 {
 			d.put(o, Value(c.Content[i+1]), c.Content[i+1], "credentials", c.Content[i].Value)
 		}
+		ownWhole(o, o.Spec["credentials"], "credentials")
 	}
 	if list := childOf(n, "share_to"); list != nil && list.Kind == yaml.SequenceNode {
 		d.collection(o, list, "share_to")
@@ -260,6 +261,18 @@ func (d *document) instanceValues(o *Object, n *yaml.Node) {
 				d.put(o, map[string]any{}, s, "share_to", place)
 			}
 		}
+	}
+}
+
+// ownWhole makes the tree at keys exact, with all maps in it.
+func ownWhole(o *Object, tree any, keys ...string) {
+	m, ok := tree.(map[string]any)
+	if !ok {
+		return
+	}
+	o.Ownership[Pointer(keys...)] = Exact
+	for k, child := range m {
+		ownWhole(o, child, append(slices.Clone(keys), k)...)
 	}
 }
 

@@ -98,6 +98,8 @@ func (d *Driver) applyStep(ctx context.Context, s *platform.Step, missing string
 		result.RolledBack, result.Quarantine = run.rolledBack, run.quarantine
 	case *routeData:
 		err = newRouteRun(d, s, data).run(working)
+	case *serviceData:
+		err = d.applyService(working, s, data, progress)
 	default:
 		err = impossible(s)
 	}

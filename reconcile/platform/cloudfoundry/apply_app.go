@@ -195,6 +195,9 @@ func (r *appRun) configure(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.describeBindings(ctx); err != nil {
+		return err
+	}
 	return r.mapDestinations(ctx)
 }
 

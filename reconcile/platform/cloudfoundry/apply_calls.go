@@ -28,7 +28,7 @@ func (r *appRun) removals() []call {
 		switch {
 		case c.Ref.Kind == manifest.KindServiceBinding && c.Op == diff.Remove && len(keys) == 0:
 			calls = append(calls, func(ctx context.Context) error { return r.unbind(ctx, c.Ref) })
-		case c.Ref.Kind == manifest.KindServiceBinding && len(keys) > 0:
+		case c.Ref.Kind == manifest.KindServiceBinding && len(keys) > 0 && keys[0] == "name":
 			calls = append(calls, func(ctx context.Context) error { return r.rebind(ctx, c.Ref, r.desired) })
 		case c.Ref != r.step.Ref || c.Op != diff.Remove || len(keys) != 2:
 		case keys[0] == "environment_variables":

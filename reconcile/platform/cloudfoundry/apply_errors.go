@@ -89,6 +89,10 @@ var reasons = []struct {
 	{regexp.MustCompile(`Assign a droplet before starting this app`), func(_ *platform.Step, e *platform.Error, _ []string) {
 		e.Hint = "the app has no code: declare `path` or `docker`"
 	}},
+	{regexp.MustCompile(`Retry this operation later|operation in progress for the service`), func(_ *platform.Step, e *platform.Error, _ []string) {
+		e.Class = platform.Unavailable
+		e.Hint = "somebody is at work on the service instance or on its binding: apply again when that is done"
+	}},
 	{regexp.MustCompile(`while a deployment is in flight`), func(s *platform.Step, e *platform.Error, _ []string) {
 		e.Class = platform.Unavailable
 		e.Hint = fmt.Sprintf("somebody else deploys the app: wait for the end or cancel it (cf cancel-deployment %s)", s.Ref.Name())

@@ -24,6 +24,7 @@ type readings struct {
 	deployments map[string][]ccv3.Deployment // active ones, by app guid
 	routes      []ccv3.Route
 	instances   []ccv3.ServiceInstance
+	services    serviceReadings
 
 	// Of the declared apps alone:
 	declared map[string]*manifest.Object // by app guid
@@ -31,6 +32,7 @@ type readings struct {
 	droplets map[string]ccv3.Droplet // by guid
 	packages map[string]ccv3.Package // by guid
 	bindings []ccv3.Binding
+	bound    []ccv3.ServiceInstance // what the bindings lead to
 }
 
 // Observe reads the spaces that desired touches. The package comment says what is read where and at what cost.
@@ -50,7 +52,7 @@ func (d *Driver) Observe(ctx context.Context, desired manifest.Set) (platform.Ob
 			return platform.Observation{}, explain(manifest.Ref{}, "reading the live state of "+strings.Join(desired.Spaces(), ", "), err)
 		}
 		r.declare(desired)
-		if err := d.readDeclared(ctx, r); err != nil {
+		if err := d.readDeclared(ctx, r, desired); err != nil {
 			return platform.Observation{}, explain(manifest.Ref{}, "reading the live state of the declared apps", err)
 		}
 		newPicture(r, desired).draw(&obs)
@@ -93,11 +95,8 @@ func (d *Driver) readLists(ctx context.Context, r *readings, desired manifest.Se
 		r.deployments = groupBy(all, func(x ccv3.Deployment) string { return x.Relationships.App.GUID() })
 		return err
 	})
-	if len(desired.Of(manifest.KindServiceBinding)) > 0 {
-		group.Go(func() (err error) {
-			r.instances, _, err = ccv3.ListBy[ccv3.ServiceInstance](ctx, d.client, "/v3/service_instances", nil, "space_guids", guids)
-			return err
-		})
+	if speaksOf(desired, "", manifest.KindServiceInstance, manifest.KindServiceBinding, manifest.KindServiceKey, manifest.KindServiceRouteBinding) {
+		group.Go(func() error { return d.readInstances(ctx, r, nil, guids) })
 	}
 	return group.Wait()
 }
@@ -119,8 +118,8 @@ func (r *readings) declare(desired manifest.Set) {
 	}
 }
 
-// readDeclared reads what no list carries for the declared apps, and the lists that are filtered by app.
-func (d *Driver) readDeclared(ctx context.Context, r *readings) error {
+// readDeclared reads what no list carries for the declared apps and service instances, and the lists that are filtered by them.
+func (d *Driver) readDeclared(ctx context.Context, r *readings, desired manifest.Set) error {
 	apps := slices.Sorted(maps.Keys(r.declared))
 	found := make([]*details, len(apps))
 	group, ctx := errgroup.WithContext(ctx)
@@ -131,8 +130,9 @@ func (d *Driver) readDeclared(ctx context.Context, r *readings) error {
 		})
 	}
 	group.Go(func() error { return d.readCode(ctx, r) })
+	group.Go(func() error { return d.readServices(ctx, r, desired) })
 	group.Go(func() (err error) {
-		r.bindings, r.instances, err = d.readBindings(ctx, apps, r.instances)
+		r.bindings, r.bound, err = d.readBindings(ctx, apps)
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -183,11 +183,11 @@ func (d *Driver) readDeletedPackages(ctx context.Context, r *readings, gone []st
 	return err
 }
 
-// readBindings reads the bindings of the apps and adds the service instances that they lead to.
-func (d *Driver) readBindings(ctx context.Context, apps []string, known []ccv3.ServiceInstance) ([]ccv3.Binding, []ccv3.ServiceInstance, error) {
+// readBindings reads the bindings of the apps with the service instances that they lead to.
+func (d *Driver) readBindings(ctx context.Context, apps []string) ([]ccv3.Binding, []ccv3.ServiceInstance, error) {
 	bindings, included, err := ccv3.ListBy[ccv3.Binding](ctx, d.client, "/v3/service_credential_bindings",
 		url.Values{"type": {"app"}, "include": {"service_instance"}}, "app_guids", apps)
-	return bindings, append(known, included.ServiceInstances...), err
+	return bindings, included.ServiceInstances, err
 }
 
 func groupBy[T any](all []T, key func(T) string) map[string][]T {

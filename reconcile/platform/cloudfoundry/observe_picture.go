@@ -23,10 +23,13 @@ type picture struct {
 
 func newPicture(r *readings, desired manifest.Set) *picture {
 	p := &picture{readings: r, desired: desired, spaces: map[string]place{}, apps: map[string]manifest.Ref{}, spelled: map[manifest.Ref]manifest.Ref{}}
-	for _, o := range desired.Of(manifest.KindServiceBinding) {
-		p.spelled[lower(o.Ref)] = o.Ref
-		if name, ok := o.Spec["service_instance"].(string); ok {
-			instance := o.Ref.Child(manifest.KindServiceInstance, name)
+	for _, o := range desired.Objects() {
+		switch o.Ref.Kind {
+		case manifest.KindServiceInstance:
+			p.spelled[lower(o.Ref)] = o.Ref
+		case manifest.KindServiceBinding, manifest.KindServiceKey, manifest.KindServiceRouteBinding:
+			p.spelled[lower(o.Ref)] = o.Ref
+			instance := o.Ref.Child(manifest.KindServiceInstance, instanceName(o))
 			p.spelled[lower(instance)] = instance
 		}
 	}
@@ -51,6 +54,7 @@ func (p *picture) draw(obs *platform.Observation) {
 		obs.IDs[manifest.Ref{Kind: manifest.KindSpace, Path: place.path}] = place.space
 	}
 	routes, routed := p.drawRoutes(obs)
+	p.drawServices(obs)
 	bindings := p.drawBindings(obs)
 	for _, app := range p.readings.apps {
 		ref, known := p.apps[app.GUID]
@@ -79,7 +83,7 @@ func (p *picture) app(app ccv3.App, ref manifest.Ref) *manifest.Object {
 	case app.State == "STARTED" && app.Metadata.Annotation(pendingAnnotation) != "": // a stopped app has no instance that could lag behind
 		o.Spec["rollout"] = rolloutPending
 	}
-	o.Spec["metadata"] = map[string]any{"labels": published(app.Metadata.Labels), "annotations": published(app.Metadata.Annotations)}
+	o.Spec["metadata"] = metadata(app.Resource)
 	lifecycle := map[string]any{"type": app.Lifecycle.Type}
 	if app.Lifecycle.Type != "docker" {
 		lifecycle["buildpacks"] = list(app.Lifecycle.Data.Buildpacks)
@@ -295,7 +299,7 @@ func (p *picture) route(route ccv3.Route, ref manifest.Ref) *manifest.Object {
 	}
 	return &manifest.Object{Ref: ref, Spec: map[string]any{
 		"destinations": all, "options": plain(route.Options),
-		"metadata": map[string]any{"labels": published(route.Metadata.Labels), "annotations": published(route.Metadata.Annotations)},
+		"metadata": metadata(route.Resource),
 	}}
 }
 
@@ -307,11 +311,10 @@ func specOf(o *manifest.Object) map[string]any {
 	return o.Spec
 }
 
-// drawBindings makes the objects of the declared apps' bindings, and returns them by app guid. Service instances get
-// an identifier and no object: they are not managed yet.
+// drawBindings makes the objects of the declared apps' bindings, and returns them by app guid.
 func (p *picture) drawBindings(obs *platform.Observation) map[string][]*manifest.Object {
 	names := map[string]string{}
-	for _, instance := range p.instances {
+	for _, instance := range p.bound {
 		names[instance.GUID] = instance.Name
 		if place, ok := p.spaces[instance.Relationships.Space.GUID()]; ok {
 			obs.IDs[p.spelling(manifest.Ref{Kind: manifest.KindServiceInstance, Path: place.path + "/" + instance.Name})] = instance.GUID
@@ -321,13 +324,13 @@ func (p *picture) drawBindings(obs *platform.Observation) map[string][]*manifest
 	for _, binding := range p.bindings {
 		app, known := p.apps[binding.Relationships.App.GUID()]
 		name := names[binding.Relationships.ServiceInstance.GUID()]
-		if !known || name == "" || failedToCreate(binding) {
+		if !known || name == "" || failedToCreate(binding.LastOperation) {
 			continue
 		}
 		name = p.spelling(app.Child(manifest.KindServiceInstance, name)).Name()
 		o := &manifest.Object{
 			Ref:  p.spelling(app.Child(manifest.KindServiceBinding, app.Name()+"/"+name)),
-			Spec: map[string]any{"app": app.Name(), "service_instance": name, "name": text(binding.Name)},
+			Spec: map[string]any{"app": app.Name(), "service_instance": name, "name": text(binding.Name), "metadata": metadata(binding.Resource)},
 		}
 		obs.Live.Put(o)
 		obs.IDs[o.Ref] = binding.GUID
@@ -336,9 +339,9 @@ func (p *picture) drawBindings(obs *platform.Observation) map[string][]*manifest
 	return byApp
 }
 
-// failedToCreate: such a binding serves nobody, and the controller replaces it when it is asked for again.
-func failedToCreate(b ccv3.Binding) bool {
-	return b.LastOperation != nil && b.LastOperation.Type == "create" && b.LastOperation.State == "failed"
+// failedToCreate: such a thing serves nobody, and the controller replaces it when it is asked for again.
+func failedToCreate(op *ccv3.LastOperation) bool {
+	return op != nil && op.Type == "create" && op.State == "failed"
 }
 
 // spelling is ref as Git spells it, for names match without regard to case.

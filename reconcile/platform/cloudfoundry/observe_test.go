@@ -136,7 +136,7 @@ func TestObserve(t *testing.T) {
 				"destinations": map[string]any{"shop/web": map[string]any{"port": int64(8080), "protocol": "http2"}},
 			}},
 			&manifest.Object{Ref: manifest.Ref{Kind: manifest.KindServiceBinding, Path: "acme/dev/shop/DB"}, Spec: map[string]any{
-				"app": "shop", "service_instance": "DB", "name": nil,
+				"app": "shop", "service_instance": "DB", "name": nil, "metadata": map[string]any{"labels": map[string]any{}, "annotations": map[string]any{}},
 			}},
 		)
 		for _, o := range want.Objects() {

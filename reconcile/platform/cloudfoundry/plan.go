@@ -51,6 +51,10 @@ func (p *planner) place(c diff.Change) {
 		c.Impact, c.Reason = diff.ImpactImpossible, fmt.Sprintf("no route %s is shared with space %s; "+
 			"have it shared by whom it belongs to (cf share-route), or drop `shared` to have it created here", c.Ref.Name(), c.Ref.Space())
 	}
+	if isService(c.Ref.Kind) {
+		c.Impact, c.Reason = p.judgeService(c)
+		p.tell(c)
+	}
 	switch c.Ref.Kind {
 	case manifest.KindApp:
 		p.add(c.Ref, c)
@@ -98,7 +102,7 @@ func (p *planner) routeSteps(c diff.Change) []manifest.Ref {
 	}
 	var steps []manifest.Ref
 	o := p.in.Desired.Get(c.Ref)
-	if byItself(o) {
+	if byItself(o) || len(p.gates(c.Ref)) > 0 {
 		steps = append(steps, c.Ref)
 	}
 	for key := range destinations(o) {
@@ -144,6 +148,8 @@ func (p *planner) finish() platform.Plan {
 			p.finishApp(s)
 		case manifest.KindRoute:
 			p.finishRoute(s)
+		case manifest.KindServiceInstance, manifest.KindServiceKey, manifest.KindServiceRouteBinding:
+			p.finishService(s)
 		default:
 			s.Desired = only(p.in.Desired, ref)
 		}
@@ -242,8 +248,9 @@ func (p *planner) requires(s *platform.Step) []string {
 			}
 		}
 	}
+	ids = append(ids, p.serviceRequires(s)...)
 	slices.Sort(ids)
-	return ids
+	return slices.Compact(ids)
 }
 
 // missing finds the service instances that a step needs and that do not exist. The observation lists those of a
@@ -252,11 +259,11 @@ func (p *planner) missing(s *platform.Step) []platform.Problem {
 	var found []platform.Problem
 	for _, c := range s.Changes {
 		o := s.Desired.Get(c.Ref)
-		if c.Ref.Kind != manifest.KindServiceBinding || c.Op != diff.Add || c.Path != "" || o == nil {
+		if o == nil || instanceName(o) == "" || c.Op != diff.Add || c.Path != "" {
 			continue
 		}
 		instance := c.Ref.Child(manifest.KindServiceInstance, instanceName(o))
-		if p.in.Live.IDs[instance] == "" && p.steps[instance] == nil {
+		if p.in.Live.IDs[instance] == "" && p.steps[p.owner(o)] == nil {
 			found = append(found, platform.Problem{
 				Step: s.ID, Origin: c.Origin, Message: fmt.Sprintf("there is no service instance %s in space %s", instance.Name(), instance.Space()),
 				Hint: createInstance,

@@ -135,8 +135,11 @@ func anyPort(destinations map[string]any) bool {
 }
 
 func judgeBinding(keys []string) (diff.Impact, string) {
-	if len(keys) > 0 {
-		return diff.ImpactRecreate, "a binding is renamed by making it anew, then the app restarts"
+	switch {
+	case len(keys) == 0:
+		return diff.ImpactRestart, ""
+	case keys[0] == "metadata":
+		return diff.ImpactNone, ""
 	}
-	return diff.ImpactRestart, ""
+	return diff.ImpactRecreate, "a binding is renamed by making it anew, then the app restarts"
 }

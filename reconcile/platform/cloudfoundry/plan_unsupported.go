@@ -33,8 +33,6 @@ func unsupported(o *manifest.Object) map[string]string {
 		for name := range processes {
 			in(manifest.Pointer("processes", name, "metadata"), "metadata of process "+name)
 		}
-	case manifest.KindServiceBinding:
-		in("/metadata", "metadata of a service binding")
 	}
 	return found
 }

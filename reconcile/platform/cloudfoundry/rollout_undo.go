@@ -279,6 +279,7 @@ func (r *appRun) inverse(m *manifestRequest, before manifest.Set) (calls []call,
 		added := c.Op == diff.Add
 		switch {
 		case c.Ref.Kind == manifest.KindRoute: // below
+		case c.Ref.Kind == manifest.KindServiceBinding && len(keys) > 0 && keys[0] == "metadata": // nobody runs with it
 		case c.Ref.Kind == manifest.KindServiceBinding && len(keys) > 0:
 			calls = append(calls, func(ctx context.Context) error { return r.rebind(ctx, c.Ref, before) })
 		case c.Ref.Kind == manifest.KindServiceBinding && added:
