@@ -158,6 +158,17 @@ var v1ProcessFields = []struct {
 	{"readiness-health-check-interval", []string{"readiness_health_check", "interval"}},
 }
 
+// V1ProcessPointer is where a process's field of a v1 manifest stands in canonical form, as a JSON pointer into the process:
+// of "memory" it is "/memory_in_mb". It is "" for what is no such field.
+func V1ProcessPointer(key string) string {
+	for _, f := range v1ProcessFields {
+		if f.key == key {
+			return Pointer(f.at...)
+		}
+	}
+	return ""
+}
+
 func (w *v1Writer) processes(n *yaml.Node) {
 	processes, ok := w.field("processes")
 	if !ok {

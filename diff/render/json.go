@@ -28,6 +28,7 @@ type document struct {
 	Ignored    []ignored             `json:"ignored,omitempty"`
 	Expired    []ignored             `json:"expired,omitempty"`
 	Idle       []diff.IdleRule       `json:"idle_rules,omitempty"`
+	ServerSide *opinion              `json:"server_side,omitempty"`
 }
 
 type summary struct {
@@ -84,7 +85,7 @@ func JSON(w io.Writer, in Input) error {
 	doc := document{
 		Version: 1, Title: in.Title, Target: in.Target, Revision: in.Revision, Desired: in.Desired,
 		Summary: summary{s.String(), s}, Changes: []change{}, Unobserved: []unobserved{}, Unmanaged: []ref{},
-		Problems: []problem{},
+		Problems: []problem{}, ServerSide: opinionDocument(in.Opinion),
 	}
 	if doc.Desired == nil {
 		doc.Desired = map[manifest.Kind]int{}

@@ -40,6 +40,7 @@ func Markdown(w io.Writer, in Input, opts Options) error {
 	}
 	m.problems(in)
 	m.rules(in)
+	m.opinion(in.Opinion)
 	m.groups(in.changes())
 	m.unobserved(in.unobserved())
 	m.ignored(in, opts)

@@ -25,6 +25,7 @@ type Input struct {
 	Revision string                // the commit that desired state was read from
 	Desired  map[manifest.Kind]int // how many resources Git declares, see CountKinds
 	Changes  diff.Changes
+	Opinion  *diff.Opinion     // what the platform's own comparison says; nil where it was not asked
 	Problems manifest.Problems // why part of it cannot be applied, or may not work, known before anything is tried
 }
 

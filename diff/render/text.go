@@ -35,6 +35,7 @@ func Text(w io.Writer, in Input, opts Options) error {
 	t.unobserved(in.unobserved())
 	t.ignored(in, opts)
 	t.unmanaged(in, opts)
+	t.opinion(in.Opinion)
 	t.problems(in)
 	t.rules(in)
 	for _, paragraph := range strings.Split(in.verdict(), "\n") {

@@ -11,6 +11,7 @@ import (
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile"
 	"github.com/fettle-gitops/fettle/reconcile/platform"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry"
 )
 
 func diffCommand(env Env) *cobra.Command {
@@ -19,6 +20,7 @@ func diffCommand(env Env) *cobra.Command {
 	var key planKey
 	var plan planFlags
 	var out string
+	var serverSide bool
 	cmd := &cobra.Command{
 		Use:     "diff",
 		GroupID: "once",
@@ -52,7 +54,15 @@ Exit code 0: nothing differs. 2: something differs, or cannot be applied. 1: err
 			if err != nil {
 				return err
 			}
-			if err := printDiff(env, plan, run); err != nil {
+			in := renderInput(run)
+			if serverSide {
+				opinion, err := target.Driver.(*cloudfoundry.Driver).ServerDiff(cmd.Context(), run.Desired, run.Live, run.Changes)
+				if err != nil {
+					return err
+				}
+				in.Opinion = &opinion
+			}
+			if err := draw(env, plan, in); err != nil {
 				return err
 			}
 			if out != "" {
@@ -69,6 +79,7 @@ Exit code 0: nothing differs. 2: something differs, or cannot be applied. 1: err
 	where.register(cmd)
 	on.register(cmd)
 	key.register(cmd)
+	cmd.Flags().BoolVar(&serverSide, "server-side", false, "also ask the controller for its own diff, and explain where it says otherwise (text, markdown, json)")
 	cmd.Flags().StringVar(&out, "out", "", "also write the plan to this file, for “fettle apply FILE”; it holds no secret value")
 	plan.register(cmd, render.Formats()...)
 	return cmd
@@ -124,16 +135,23 @@ func warn(env Env, problems manifest.Problems, err error) {
 }
 
 func printDiff(env Env, plan planFlags, run *reconcile.Run) error {
+	return draw(env, plan, renderInput(run))
+}
+
+func draw(env Env, plan planFlags, in render.Input) error {
+	opts := render.Options{Color: env.colour(), Width: env.Width, Unmanaged: plan.unmanaged, Ignored: plan.ignored}
+	return render.Write(env.Out, plan.format, in, opts)
+}
+
+func renderInput(run *reconcile.Run) render.Input {
 	spaces := plural(len(run.Desired.Spaces()), "space")
 	if all := run.Desired.Spaces(); len(all) <= 3 {
 		spaces = strings.Join(all, ", ")
 	}
-	in := render.Input{
+	return render.Input{
 		Changes: run.Changes, Revision: run.Snapshot.Revision, Desired: render.CountKinds(run.Desired), Problems: planProblems(run.Plan),
 		Target: strings.TrimPrefix(spaces+" on ", " on ") + run.Target.Name,
 	}
-	opts := render.Options{Color: env.colour(), Width: env.Width, Unmanaged: plan.unmanaged, Ignored: plan.ignored}
-	return render.Write(env.Out, plan.format, in, opts)
 }
 
 // planProblems are the problems of a plan in the form that people and programs get to see.
