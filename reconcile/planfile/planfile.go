@@ -97,7 +97,8 @@ type Source struct {
 type Inputs struct {
 	Vars      []string `json:"vars,omitempty"`       // names given by --var
 	VarsFiles []string `json:"vars_files,omitempty"` // files, as they were named
-	Values    Sealed   `json:"values"`               // of all variables, wherever they came from
+	Patches   []string `json:"patches,omitempty"`    // files, as they were named
+	Values    Sealed   `json:"values"`               // of all variables, wherever they came from, and of the patches
 
 	Ignore []diff.IgnoreRule `json:"ignore,omitempty"` // rules given by --ignore
 }
@@ -150,7 +151,7 @@ func build(p Plan, c Content) (*Plan, error) {
 	p.Version = Version
 	p.CreatedAt = p.CreatedAt.UTC().Truncate(time.Second)
 	p.Target.API, p.Target.Spaces = c.API, c.Desired.Spaces()
-	p.Inputs.Values = s.seal("variables", c.Values)
+	p.Inputs.Values = s.seal("inputs", c.Values)
 	p.Source.Revision = c.Revision
 	if c.Revision == "" {
 		files := s.seal("files", c.Files)

@@ -49,12 +49,13 @@ func (k *planKey) read(env Env) ([]byte, error) {
 // noted holds the values of the variables, as they were read while a target was loaded.
 type noted struct {
 	flags    map[string]any
+	patches  []manifest.PatchFile
 	files    []manifest.VarsFile // opened
 	provided []manifest.VarsFile
 }
 
 func noteValues(t *reconcile.Target) *noted {
-	v := &noted{flags: t.Options.Vars}
+	v := &noted{flags: t.Options.Vars, patches: t.Options.Patches}
 	open, provide := t.Open, t.Values
 	t.Open = func(ctx context.Context, f manifest.VarsFile) (manifest.VarsFile, error) {
 		opened, err := open(ctx, f)
@@ -69,7 +70,7 @@ func noteValues(t *reconcile.Target) *noted {
 	return v
 }
 
-// all is every variable that has a value, in the order in which package reconcile lets one win over another.
+// all is every patch, and every variable that has a value, in the order in which package reconcile lets one win over another.
 func (v *noted) all() ([]planfile.Value, error) {
 	merged := map[string]any{}
 	for _, f := range slices.Concat(v.provided, v.files) {
@@ -90,6 +91,9 @@ func (v *noted) all() ([]planfile.Value, error) {
 			return nil, fmt.Errorf("the variable %s cannot be written as JSON", name)
 		}
 		all = append(all, planfile.Value{Name: "variable " + name, Data: data})
+	}
+	for _, p := range v.patches {
+		all = append(all, planfile.Value{Name: "patch " + p.Name, Data: p.Data})
 	}
 	return all, nil
 }
@@ -156,7 +160,9 @@ func savePlan(ctx context.Context, env Env, out string, where *manifestFlags, k 
 		Fettle: version(), CreatedAt: time.Now(), CreatedBy: who.Name,
 		Target: planfile.Target{Org: run.Target.Options.Org, Space: run.Target.Options.Space},
 		Source: planfile.Source{File: first(where.file, "manifest.yml")},
-		Inputs: planfile.Inputs{Vars: slices.Sorted(maps.Keys(v.flags)), VarsFiles: where.varsFiles, Ignore: run.Target.Ignore},
+		Inputs: planfile.Inputs{
+			Vars: slices.Sorted(maps.Keys(v.flags)), VarsFiles: where.varsFiles, Patches: where.patches, Ignore: run.Target.Ignore,
+		},
 	}
 	if where.gitURL != "" {
 		about.Source = planfile.Source{Git: withoutUser(where.gitURL), Branch: where.branch, Path: where.path}
@@ -297,6 +303,9 @@ func (f *manifestFlags) follow(plan *planfile.Plan) error {
 	}
 	if len(f.varsFiles) == 0 {
 		f.varsFiles = plan.Inputs.VarsFiles
+	}
+	if len(f.patches) == 0 {
+		f.patches = plan.Inputs.Patches
 	}
 	given := map[string]bool{}
 	for _, arg := range f.vars {

@@ -210,15 +210,17 @@ func (o *opinion) places(c diff.Change) []saying {
 		return []saying{{app: c.App(), path: "/services"}}
 	case manifest.KindRoute:
 		var all []saying
-		p := planner{in: platform.PlanInput{Desired: o.desired, Live: platform.Observation{Live: o.live}}}
-		apps := p.routeApps(c)
-		if len(apps) == 0 { // its options
-			whole := c
-			whole.Path, whole.Op = "", diff.Add
-			apps = p.routeApps(whole)
-		}
-		for _, app := range apps {
-			all = append(all, saying{app: app, path: "/routes"})
+		keys := manifest.SplitPointer(c.Path)
+		for _, set := range []manifest.Set{o.desired, o.live} {
+			route := set.Get(c.Ref)
+			if route == nil {
+				continue
+			}
+			for key := range destinations(route) {
+				if len(keys) < 2 || keys[0] != "destinations" || keys[1] == key {
+					all = append(all, saying{app: destinationApp(c.Ref, key), path: "/routes"})
+				}
+			}
 		}
 		return all
 	}
