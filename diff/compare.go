@@ -42,7 +42,9 @@ func Compare(desired, live manifest.Set, ledger Ledger) (Changes, error) {
 		case want == nil:
 			err = c.undeclared(have)
 		default:
-			err = c.declared(want, have)
+			if err = c.declared(want, have); err == nil {
+				err = c.inputs(want, have)
+			}
 		}
 		if err != nil {
 			return Changes{}, fmt.Errorf("comparing %s: %w", ref, err)

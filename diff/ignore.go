@@ -232,12 +232,17 @@ func (c Changes) Kept(desired, live manifest.Set, ledger Ledger) manifest.Set {
 		switch {
 		case change.Op == Remove && !declares(objects[change.Ref], change.Path) && !ledger.Owns(change.Ref, change.Path):
 			// Git does not speak of it either.
+		case isInput(objects[change.Ref], change.Path):
+			// Written with nothing but its own change, which is not applied.
 		case change.Path == "" && change.Op == Remove:
 			objects[change.Ref] = live.Get(change.Ref)
 		case change.Path == "":
 			delete(objects, change.Ref)
-		case objects[change.Ref] != nil:
-			o := *objects[change.Ref]
+		default:
+			o := manifest.Object{Ref: change.Ref} // a route that Git no longer declares, with a destination that stays
+			if declared := objects[change.Ref]; declared != nil {
+				o = *declared
+			}
 			o.Spec, _ = putAt(o.Spec, manifest.SplitPointer(change.Path), change.Was).(map[string]any)
 			if change.Secret {
 				if o.Secrets = maps.Clone(o.Secrets); o.Secrets == nil {
@@ -253,6 +258,15 @@ func (c Changes) Kept(desired, live manifest.Set, ledger Ledger) manifest.Set {
 		kept.MarkPrune(mark)
 	}
 	return kept
+}
+
+// isInput reports whether the pointer names an input of o, which has no place in the Spec.
+func isInput(o *manifest.Object, pointer string) bool {
+	if keys := manifest.SplitPointer(pointer); o != nil && len(keys) == 1 {
+		_, ok := o.Inputs[keys[0]]
+		return ok && !declares(o, pointer)
+	}
+	return false
 }
 
 // declares reports whether o says something at pointer, if only that there shall be nothing.

@@ -202,6 +202,44 @@ func TestApplyingChangesConverges(t *testing.T) {
 	})
 }
 
+// Rules take differences out of the list and lose none. What is applied beside them, with desired state as it is kept, changes
+// nothing that a rule covers; and without the rules, exactly the ignored differences are left.
+func TestIgnoringLosesNothingAndTouchesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		desired, live := anySet(t, true), anySet(t, false)
+		ledger := anyLedger(t, live)
+		all := compare(t, desired, live, ledger)
+		var rules []diff.IgnoreRule
+		for range rapid.IntRange(0, 3).Draw(t, "rules") {
+			rules = append(rules, diff.IgnoreRule{
+				Kind: one(t, "rule kind", "", manifest.KindApp, manifest.KindRoute),
+				Name: one(t, "rule name", "", "web*", "other"),
+				Path: one(t, "rule path", "/environment_variables/*", "/environment_variables/A", "/processes/*/instances", "/processes/web", "/metadata", "/destinations/*/port", "/*"),
+			})
+		}
+		changes := all.Ignoring(rules, desired, live, noon)
+		if got := len(changes.List) + len(changes.Ignored); got != len(all.List) {
+			t.Fatalf("%d changes became %d", len(all.List), got)
+		}
+		kept := changes.Kept(desired, live, ledger)
+		after := apply(t, live, changes)
+		if left := lines(compare(t, desired, after, ledger)); len(left) != len(changes.Ignored)+len(all.Unobserved)+len(all.Unmanaged) {
+			t.Fatalf("%d were ignored, and these are left: %q", len(changes.Ignored), left)
+		}
+		for _, i := range changes.Ignored {
+			was, had := manifest.Lookup(live.Get(i.Change.Ref).Spec, i.Change.Path)
+			is, has := manifest.Lookup(after.Get(i.Change.Ref).Spec, i.Change.Path)
+			says, said := manifest.Lookup(kept.Get(i.Change.Ref).Spec, i.Change.Path)
+			if had != has || !reflect.DeepEqual(was, is) {
+				t.Fatalf("%s was touched: %v → %v", i.Change, was, is)
+			}
+			if said && !reflect.DeepEqual(says, was) {
+				t.Fatalf("%s: %v lives, %v would be written beside it", i.Change, was, says)
+			}
+		}
+	})
+}
+
 // holds checks that have has all that want declares.
 func holds(t *rapid.T, at string, want, have tree) {
 	for k, v := range want {
