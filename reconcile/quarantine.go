@@ -87,13 +87,13 @@ func (r *Reconciler) stepDigest(run *Run, s platform.Step) string {
 	return r.digest(all)
 }
 
-func heldText(held []history.Quarantine) string {
-	var b strings.Builder
-	for i, q := range held {
-		if i > 0 {
-			b.WriteString("; ")
-		}
-		fmt.Fprintf(&b, "%s is quarantined since %s (revision %s): %s", q.Ref, q.Since.UTC().Format("2006-01-02 15:04 MST"), Short(q.Revision), q.Reason)
+func heldText(held []history.Quarantine, paused []platform.StepResult) string {
+	var all []string
+	for _, q := range held {
+		all = append(all, fmt.Sprintf("%s is quarantined since %s (revision %s): %s", q.Ref, q.Since.UTC().Format("2006-01-02 15:04 MST"), Short(q.Revision), q.Reason))
 	}
-	return b.String()
+	for _, s := range paused {
+		all = append(all, fmt.Sprintf("%s: the rollout is paused and waits for a person", s.Ref))
+	}
+	return strings.Join(all, "; ")
 }

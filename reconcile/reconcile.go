@@ -44,7 +44,8 @@ type Target struct {
 	Parallel int           // steps at a time; 0 is the driver's default
 	Timeout  time.Duration // of a whole run; 0 is one hour
 
-	RolloutTimeout time.Duration // of one rollout; 0 is the driver's default
+	RolloutTimeout time.Duration      // of one rollout; 0 is the driver's default
+	Settings       *manifest.Settings // for apps whose declaration does not say it; may be nil
 
 	Ignore []diff.IgnoreRule // differences to leave alone, beside those that the manifests name
 }
@@ -252,6 +253,7 @@ func (r *Reconciler) apply(ctx context.Context, run *Run) error {
 	}
 	doomed := refuse(run.Plan, stopped)
 	plan := without(run.Plan, stopped)
+	doomed = append(doomed, skipped(run, plan, doomed)...)
 	if r.Confirm != nil && len(plan.Steps) > 0 {
 		yes, err := r.Confirm(ctx, run)
 		if err != nil {
@@ -266,7 +268,7 @@ func (r *Reconciler) apply(ctx context.Context, run *Run) error {
 	if len(plan.Steps) > 0 {
 		run.Outcome, err = run.Target.Driver.Apply(ctx, plan, platform.ApplyOptions{
 			Files: run.Snapshot.Files, Revision: run.Snapshot.Revision, Parallel: run.Target.Parallel,
-			RolloutTimeout: run.Target.RolloutTimeout,
+			RolloutTimeout: run.Target.RolloutTimeout, Settings: run.Target.Settings,
 			Report: func(e platform.Event) {
 				if r.Report != nil {
 					r.Report(run.Target.Name, e)
@@ -311,6 +313,20 @@ func without(plan platform.Plan, stopped map[string]bool) platform.Plan {
 	return plan
 }
 
+// skipped are the steps that are left out because they require one that is held or doomed.
+func skipped(run *Run, plan platform.Plan, doomed []platform.StepResult) []platform.StepResult {
+	var all []platform.StepResult
+	for _, s := range run.Plan.Steps {
+		tried := slices.ContainsFunc(plan.Steps, func(t platform.Step) bool { return t.ID == s.ID })
+		told := slices.ContainsFunc(doomed, func(r platform.StepResult) bool { return r.Step == s.ID })
+		held := slices.ContainsFunc(run.Held, func(q history.Quarantine) bool { return q.Ref == s.Ref })
+		if !tried && !told && !held {
+			all = append(all, platform.StepResult{Step: s.ID, Ref: s.Ref, Phase: platform.Skipped})
+		}
+	}
+	return all
+}
+
 // end classifies the run and writes it down, even when ctx has ended: what happened must be remembered.
 func (r *Reconciler) end(ctx context.Context, run *Run, err error) error {
 	run.Record.EndedAt = r.now()
@@ -353,14 +369,19 @@ func conclude(ctx context.Context, run *Run, err error) (history.Result, string)
 		return history.Failed, err.Error()
 	case stepErr != nil:
 		return history.Failed, stepErr.Error()
-	case len(run.Held) > 0:
-		return history.Held, heldText(run.Held)
+	case len(run.Held)+len(paused(run)) > 0:
+		return history.Held, heldText(run.Held, paused(run))
 	case run.Changes.Empty():
 		return history.InSync, ""
 	case run.Target.Mode == ModeReport || run.Declined:
 		return history.Drifted, ""
 	}
 	return history.Changed, ""
+}
+
+// paused are the steps that wait for a person.
+func paused(run *Run) []platform.StepResult {
+	return slices.DeleteFunc(slices.Clone(run.Outcome.Steps), func(s platform.StepResult) bool { return s.Phase != platform.Paused })
 }
 
 func (r *Reconciler) say(run *Run, phase platform.Phase, text string) {

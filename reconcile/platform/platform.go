@@ -121,6 +121,9 @@ type ApplyOptions struct {
 
 	// RolloutTimeout is how long one rollout may take to become healthy before it is cancelled; 0 is the driver's default.
 	RolloutTimeout time.Duration
+
+	// Settings are what holds for apps whose declaration does not say it; may be nil.
+	Settings *manifest.Settings
 }
 
 // Phase is where a step stands.
@@ -135,6 +138,7 @@ const (
 	Failed    Phase = "failed"
 	Skipped   Phase = "skipped"   // something it requires failed
 	Abandoned Phase = "abandoned" // the run was told to stop
+	Paused    Phase = "paused"    // begun, and waiting for a person to let it go on; no failure
 )
 
 // Event is one sign of life from a step.
@@ -155,7 +159,7 @@ type Outcome struct {
 type StepResult struct {
 	Step       string
 	Ref        manifest.Ref
-	Phase      Phase // Succeeded, Failed, Skipped or Abandoned
+	Phase      Phase // Succeeded, Failed, Skipped, Abandoned or Paused
 	Err        error // set when Failed; an *Error where it comes from the driver
 	RolledBack bool  // the resource is back in the state it had before
 	Quarantine bool  // trying the same declaration again cannot help (a rollout that crashed, staging that failed)

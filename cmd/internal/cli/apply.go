@@ -167,7 +167,7 @@ func summary(run *reconcile.Run) string {
 		count[s.Phase]++
 	}
 	s := fmt.Sprintf("%d applied", count[platform.Succeeded])
-	for _, p := range []platform.Phase{platform.Failed, platform.Skipped, platform.Abandoned} {
+	for _, p := range []platform.Phase{platform.Paused, platform.Failed, platform.Skipped, platform.Abandoned} {
 		if count[p] > 0 {
 			s += fmt.Sprintf(", %d %s", count[p], p)
 		}

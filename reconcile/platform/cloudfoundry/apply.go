@@ -106,9 +106,12 @@ func (d *Driver) applyStep(ctx context.Context, s *platform.Step, missing string
 	for _, w := range warnings.All() {
 		progress("the platform warns: " + w)
 	}
+	var paused *pausedError
 	switch {
 	case err == nil:
 		return end(platform.Succeeded, "")
+	case errors.As(err, &paused):
+		return end(platform.Paused, paused.Error())
 	case ctx.Err() != nil && stopped(ctx, err):
 		return end(platform.Abandoned, "told to stop; the next run goes on from here")
 	}

@@ -34,11 +34,12 @@ type appRun struct {
 	opts platform.ApplyOptions
 	say  func(text string)
 
-	app     *manifest.Object // as declared
-	desired manifest.Set     // with what hangs on it
-	live    *manifest.Object // nil when the app is new
-	guid    string
-	started bool // instances are meant to run at the moment
+	app      *manifest.Object   // as declared
+	settings *manifest.Settings // of the app, or else of the target
+	desired  manifest.Set       // with what hangs on it
+	live     *manifest.Object   // nil when the app is new
+	guid     string
+	started  bool // instances are meant to run at the moment
 
 	pending   string   // the annotation as it stands on the app, "" if none
 	resumed   bool     // it stood there already: a killed run did not get to its end
@@ -49,6 +50,9 @@ type appRun struct {
 
 	droplet  string // to be rolled out; "" for the current one
 	previous string // droplet of an app that does not run
+
+	deployed  *ccv3.Deployment // what brought the new instances, if a deployment did
+	recreated bool             // the app ran, and was stopped for the new instances
 
 	rolledBack bool
 	quarantine bool
@@ -71,6 +75,7 @@ func newAppRun(d *Driver, s *platform.Step, data *appData, opts platform.ApplyOp
 		// Git no longer declares the app, and something that Fettle made hangs on it still.
 		r.app = &manifest.Object{Ref: s.Ref, Spec: map[string]any{}}
 	}
+	r.settings = r.app.Settings.Or(opts.Settings)
 	if r.live != nil {
 		r.started = r.live.Spec["state"] == "STARTED"
 	}
@@ -86,7 +91,9 @@ func (r *appRun) run(ctx context.Context) error {
 		r.resume,    // what a killed run, or somebody else, has begun
 		r.configure, // one manifest, and what it cannot do
 		r.stage,     // package and droplet
+		r.before,    // the task that comes before new instances do
 		r.rollOut,   // deployment, start or stop
+		r.after,     // the task that comes after
 		r.detach,    // unmap what is no longer declared, now that nothing goes back any more
 		r.finish,    // nothing is pending
 	} {
@@ -208,18 +215,39 @@ func (r *appRun) notes(adding, removing bool) map[string]string {
 		keys = append(keys, r.data.ledger...) // still owned until it is gone
 	}
 	notes := map[string]string{appliedAnnotation: encodeLedger(keys)}
-	// An intent that a killed run left is as good as a new one if nothing but its completion is left to do.
-	intent := r.intent()
-	kept := r.pending != "" && strings.HasPrefix(r.pending, intent) && !r.delivered && !adding && !removing
-	if intent != "" && !kept {
-		notes[pendingAnnotation] = intent + " " + newToken()
+	intent, token := r.intent(), tokenOf(r.pending)
+	if token == "" || adding || removing || r.delivered {
+		token = newToken() // another change than the one that a killed run left
+	}
+	if pending := intent + " " + token; intent != "" && pending != r.pending {
+		notes[pendingAnnotation] = pending
 	}
 	return notes
 }
 
+// tokenOf is what tells the pending change from another, whatever it waits for.
+func tokenOf(pending string) string {
+	_, token, _ := strings.Cut(pending, " ")
+	return token
+}
+
 // onlyResumes reports whether there is nothing to do but to complete what a killed run began.
 func (r *appRun) onlyResumes() bool {
-	return !slices.ContainsFunc(r.step.Changes, func(c diff.Change) bool { return c.Ref != r.step.Ref || c.Path != "/rollout" })
+	return !slices.ContainsFunc(r.step.Changes, func(c diff.Change) bool { return !r.comesLast(c) })
+}
+
+// comesLast reports whether a change is done when the rollout has ended, so that it is open still while one is under way.
+func (r *appRun) comesLast(c diff.Change) bool {
+	keys := manifest.SplitPointer(c.Path)
+	switch {
+	case c.Ref == r.step.Ref && c.Path == "/rollout":
+		return true
+	case c.Op != diff.Remove:
+		return false
+	case c.Ref.Kind == manifest.KindRoute:
+		return len(keys) == 0 || keys[0] == "destinations"
+	}
+	return c.Ref == r.step.Ref && len(keys) > 0 && keys[0] == "metadata"
 }
 
 // newToken tells one pending change from another.

@@ -119,16 +119,7 @@ func TestWhatAPersonReads(t *testing.T) {
 		{
 			name: "the role does not allow it",
 			before: func(f *foundation) {
-				var space ccv3.Space
-				f.do(http.MethodGet, "/v3/spaces/"+f.space, nil, &space)
-				f.user = "dev"
-				who := map[string]any{"data": map[string]any{"username": "dev"}}
-				f.do(http.MethodPost, "/v3/roles", map[string]any{"type": "organization_user", "relationships": map[string]any{
-					"user": who, "organization": ccv3.To(space.Relationships.Organization.GUID()),
-				}}, nil)
-				f.do(http.MethodPost, "/v3/roles", map[string]any{"type": "space_auditor", "relationships": map[string]any{
-					"user": who, "space": ccv3.To(f.space),
-				}}, nil)
+				f.as("space_auditor")
 			},
 			text:  "applications:\n- name: web\n  path: web\n  no-route: true\n",
 			class: platform.Forbidden,

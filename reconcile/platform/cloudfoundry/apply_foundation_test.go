@@ -1,6 +1,7 @@
 package cloudfoundry_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,6 +35,10 @@ type foundation struct {
 
 	elsewhere elsewhere // other servers, by host
 	resolve   bool      // the tags of images
+
+	revision string             // of the files, where it matters
+	probe    http.RoundTripper  // what answers for the apps
+	settings *manifest.Settings // of the target
 }
 
 func newFoundation(t *testing.T) *foundation {
@@ -63,6 +68,19 @@ func (f *foundation) do(method, path string, in, out any) {
 	if _, err := f.admin.Do(f.t.Context(), method, path, in, out); err != nil {
 		f.t.Fatal(err)
 	}
+}
+
+// as lets the driver be dev, who has one role in the space.
+func (f *foundation) as(role string) {
+	f.t.Helper()
+	var space ccv3.Space
+	f.do(http.MethodGet, "/v3/spaces/"+f.space, nil, &space)
+	f.user = "dev"
+	who := map[string]any{"data": map[string]any{"username": "dev"}}
+	f.do(http.MethodPost, "/v3/roles", map[string]any{"type": "organization_user", "relationships": map[string]any{
+		"user": who, "organization": ccv3.To(space.Relationships.Organization.GUID()),
+	}}, nil)
+	f.do(http.MethodPost, "/v3/roles", map[string]any{"type": role, "relationships": map[string]any{"user": who, "space": ccv3.To(f.space)}}, nil)
 }
 
 // list reads what there is.
@@ -121,7 +139,7 @@ func (f *foundation) driver() *cloudfoundry.Driver {
 	f.t.Helper()
 	d, err := cloudfoundry.New(cloudfoundry.Config{
 		Client: ccv3.Config{API: "http://sandbox.test", Username: f.user, Password: f.user, HTTP: f.wire},
-		Remote: f.elsewhere, ResolveImages: f.resolve,
+		Remote: f.elsewhere, Probe: f.probe, ResolveImages: f.resolve,
 	})
 	if err != nil {
 		f.t.Fatal(err)
@@ -153,7 +171,7 @@ func (f *foundation) run(ctx context.Context, text string) pass {
 func (f *foundation) apply(ctx context.Context, d *cloudfoundry.Driver, p *pass) {
 	before := len(f.wire.log())
 	var mu sync.Mutex
-	p.outcome, p.err = d.Apply(ctx, p.plan, platform.ApplyOptions{Files: f.files, Revision: "c0ffee", Report: func(e platform.Event) {
+	p.outcome, p.err = d.Apply(ctx, p.plan, platform.ApplyOptions{Files: f.files, Revision: cmp.Or(f.revision, "c0ffee"), Settings: f.settings, Report: func(e platform.Event) {
 		mu.Lock()
 		defer mu.Unlock()
 		p.events = append(p.events, strings.TrimSuffix(fmt.Sprintf("%s: %s: %s", e.Ref.Name(), e.Phase, e.Text), ": "))
@@ -276,7 +294,7 @@ func (w *wire) log() []string {
 }
 
 // polling are the requests that wait for the platform; how many it takes is the platform's affair.
-var polling = regexp.MustCompile(`^GET /v3/(jobs/|builds/|packages/|deployments/|processes/.*/stats|apps/.*/stats)`)
+var polling = regexp.MustCompile(`^GET /v3/(jobs/|builds/|packages/|deployments/|processes/.*/stats|apps/.*/stats|tasks/)`)
 
 func besidePolling(calls []string) []string {
 	var rest []string

@@ -21,7 +21,8 @@ import (
 type Config struct {
 	Client ccv3.Config
 
-	// Settle is how long instances have to keep running after a rollout before it counts as good; default 2 s.
+	// Settle is how long instances have to keep running after a rollout before it counts as good, where the app's settings
+	// do not say; default 2 s.
 	Settle time.Duration
 
 	// ResolveImages has every run ask the registry what the tag of a docker image stands for, and deploys that digest: a tag
@@ -29,12 +30,15 @@ type Config struct {
 	ResolveImages bool
 	// Remote is how archives and registries are reached; nil is the network.
 	Remote http.RoundTripper
+	// Probe carries the requests of the setting health-url; the default is the network, with the certificates of Client.
+	Probe http.RoundTripper
 }
 
 // Driver speaks to one foundation as one user. It keeps nothing between calls but the login.
 type Driver struct {
 	client *ccv3.Client
 	cfg    Config
+	probe  *http.Client
 }
 
 var _ platform.Counter = (*Driver)(nil)
@@ -42,6 +46,9 @@ var _ platform.Counter = (*Driver)(nil)
 // New checks the configuration. It makes no request.
 func New(cfg Config) (*Driver, error) {
 	client, err := ccv3.New(cfg.Client)
+	if err == nil && cfg.Probe == nil {
+		cfg.Probe, err = ccv3.Network(cfg.Client)
+	}
 	if err != nil {
 		class, hint := platform.Invalid, ""
 		if cfg.Client.Username == "" && cfg.Client.ClientID == "" && cfg.Client.Session == nil {
@@ -49,7 +56,7 @@ func New(cfg Config) (*Driver, error) {
 		}
 		return nil, &platform.Error{Class: class, Doing: "connecting to the foundation", Message: err.Error(), Hint: hint, Err: err}
 	}
-	return &Driver{client: client, cfg: cfg}, nil
+	return &Driver{client: client, cfg: cfg, probe: &http.Client{Transport: cfg.Probe, Timeout: probeTimeout}}, nil
 }
 
 // Requests counts the requests made to the controller so far.

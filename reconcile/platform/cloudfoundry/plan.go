@@ -249,6 +249,7 @@ func (p *planner) requires(s *platform.Step) []string {
 		}
 	}
 	ids = append(ids, p.serviceRequires(s)...)
+	ids = append(ids, p.ordered(s)...)
 	slices.Sort(ids)
 	return slices.Compact(ids)
 }

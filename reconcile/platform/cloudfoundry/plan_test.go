@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
@@ -158,4 +159,45 @@ func describe(plan platform.Plan) string {
 		fmt.Fprintf(&b, "problem of %s: %s%s → %s\n", p.Step, at, p.Message, p.Hint)
 	}
 	return b.String()
+}
+
+// depends-on and waves become requirements of the steps; what nobody orders stays free.
+func TestOrderAmongApps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		app := func(name, settings string) string {
+			return "- name: " + name + "\n  path: web\n  no-route: true\n  metadata: {annotations: {" + settings + "}}\n"
+		}
+		text := "applications:\n" +
+			app("web", "fettle-gitops.github.io/depends-on: 'api, db'") +
+			app("api", "fettle-gitops.github.io/depends-on: db") +
+			app("db", "") +
+			app("first", "fettle-gitops.github.io/wave: -1") +
+			app("last", "fettle-gitops.github.io/wave: 1")
+		p, _ := f.prepare(t.Context(), text)
+		if p.err != nil {
+			t.Fatal(p.err)
+		}
+		for _, s := range p.plan.Steps {
+			want := map[string]string{
+				"first": "", "db": "first", "api": "db first", "web": "api db first", "last": "api db first web",
+			}[s.Ref.Name()]
+			if got := strings.ReplaceAll(strings.Join(s.Requires, " "), "app acme/dev/", ""); got != want {
+				t.Errorf("%s requires %q, want %q", s.Ref.Name(), got, want)
+			}
+		}
+		// One failure stops only what depends on it.
+		broken := strings.Replace(text, "- name: api\n", "- name: api\n  env: {FAULT_CRASH: yes}\n", 1)
+		phases := map[string]platform.Phase{}
+		for _, s := range f.run(t.Context(), broken).outcome.Steps {
+			phases[s.Ref.Name()] = s.Phase
+		}
+		for name, want := range map[string]platform.Phase{
+			"first": platform.Succeeded, "db": platform.Succeeded, "api": platform.Failed, "web": platform.Skipped, "last": platform.Skipped,
+		} {
+			if phases[name] != want {
+				t.Errorf("%s: %s, want %s", name, phases[name], want)
+			}
+		}
+	})
 }

@@ -37,10 +37,17 @@ func (r *appRun) rollOut(ctx context.Context) error {
 		return r.stop(ctx)
 	case !r.started:
 		return r.start(ctx)
-	case r.droplet != "" || r.wantsRestart():
-		return r.deploy(ctx)
+	case !r.rollsOut():
+		return nil
+	case r.settings.Strategy == "recreate":
+		return r.recreate(ctx)
 	}
-	return nil
+	return r.deploy(ctx)
+}
+
+// rollsOut reports whether new instances will come up.
+func (r *appRun) rollsOut() bool {
+	return r.wantsStarted() && (!r.started || r.droplet != "" || r.wantsRestart())
 }
 
 // stop is for apps that Git wants stopped; code that was staged is there for when they start again.
@@ -87,7 +94,7 @@ func (r *appRun) awaitStart(ctx context.Context) error {
 	for {
 		ok, err := v.look(ctx, r.processPaths(""))
 		if err == nil && ok {
-			if err = v.settle(ctx, r.processPaths("")); err == nil {
+			if err = v.stays(ctx, r.processPaths(""), ""); err == nil {
 				return nil
 			}
 		}
@@ -113,7 +120,7 @@ func (r *appRun) action(ctx context.Context, doing, path string) error {
 
 // deploy rolls out the droplet, or the changed configuration with the current one, and watches it.
 func (r *appRun) deploy(ctx context.Context) error {
-	body := r.belonging(map[string]any{"strategy": "rolling"})
+	body := r.belonging(r.strategy())
 	if r.droplet != "" {
 		body["droplet"] = map[string]any{"guid": r.droplet}
 	}
@@ -153,6 +160,7 @@ func (r *appRun) deployment(ctx context.Context, match func(*ccv3.Deployment) bo
 
 // supervise watches a deployment of ours to its good end, or takes it back.
 func (r *appRun) supervise(ctx context.Context, dep *ccv3.Deployment) error {
+	r.deployed = dep
 	err := r.watch(ctx, dep)
 	var e *platform.Error
 	if errors.As(err, &e) && e.Class == platform.Rollout {
@@ -171,7 +179,7 @@ func (r *appRun) watch(ctx context.Context, dep *ccv3.Deployment) error {
 		web := newWeb(dep)
 		switch {
 		case dep.Status.Value == "FINALIZED" && dep.Status.Reason == "DEPLOYED":
-			return v.settle(ctx, r.processPaths(web))
+			return v.stays(ctx, r.processPaths(web), web)
 		case dep.Status.Value == "FINALIZED" && dep.Status.Reason == "SUPERSEDED":
 			return &platform.Error{
 				Class: platform.Unavailable, Ref: r.step.Ref, Origin: r.app.Origin, Doing: doing,
@@ -182,6 +190,12 @@ func (r *appRun) watch(ctx context.Context, dep *ccv3.Deployment) error {
 				Class: platform.Rollout, Ref: r.step.Ref, Origin: r.app.Origin, Doing: doing,
 				Message: "the deployment was cancelled by somebody else", Hint: fmt.Sprintf("the app's events say by whom: cf events %s", r.step.Ref.Name()),
 			}
+		}
+		if dep.Status.Reason == "PAUSED" {
+			if err := r.atStep(ctx, v, dep); err != nil {
+				return err
+			}
+			continue
 		}
 		if web != "" && dep.Status.Reason != "CANCELING" {
 			if _, err := v.look(ctx, []string{"/v3/processes/" + web}); err != nil && !ccv3.IsNotFound(err) {
@@ -262,7 +276,7 @@ type vigil struct {
 }
 
 func (r *appRun) newVigil(doing string) *vigil {
-	limit := cmp.Or(r.opts.RolloutTimeout, defaultRolloutTimeout)
+	limit := r.limit()
 	return &vigil{
 		r: r, doing: doing, limit: limit, deadline: time.Now().Add(limit), pace: newPace(),
 		want: int(r.instances()["web"]),
@@ -306,16 +320,21 @@ func (v *vigil) look(ctx context.Context, processes []string) (bool, error) {
 	return v.running == v.total, nil
 }
 
-// settle looks once more after a moment: an app may start well and fall over right away.
-func (v *vigil) settle(ctx context.Context, processes []string) error {
-	v.r.say(fmt.Sprintf("%s: every instance runs; watching for %s whether they stay", v.doing, v.r.d.settle()))
-	if err := sleepFor(ctx, v.r.d.settle()); err != nil {
+// stays looks once more after a moment, for an app may start well and fall over right away; then it asks the app itself,
+// where Git says how. web is the guid of the new web process where it is known.
+func (v *vigil) stays(ctx context.Context, processes []string, web string) error {
+	settle := v.r.settle()
+	v.r.say(fmt.Sprintf("%s: every instance runs; watching for %s whether they stay", v.doing, settle))
+	if err := sleepFor(ctx, settle); err != nil {
 		return err
 	}
 	for {
 		ok, err := v.look(ctx, processes)
-		if err != nil || ok {
+		if err != nil {
 			return err
+		}
+		if ok {
+			return v.probe(ctx, web)
 		}
 		if err := v.wait(ctx); err != nil {
 			return err
@@ -337,7 +356,7 @@ func (v *vigil) count(verb string) string {
 	return fmt.Sprintf("%d of %d %s %s", v.running, total, plural(total, "instance", "instances"), verb)
 }
 
-func (v *vigil) verdict(why string) error {
+func (v *vigil) verdict(why string) *platform.Error {
 	return &platform.Error{
 		Class: platform.Rollout, Ref: v.r.step.Ref, Origin: v.r.app.Origin, Doing: v.doing, Message: why,
 		Hint: fmt.Sprintf("the app's log says why: cf logs %s --recent", v.r.step.Ref.Name()),
@@ -351,6 +370,3 @@ func sleepFor(ctx context.Context, d time.Duration) error {
 	p := pace{next: d, longest: d}
 	return p.wait(ctx)
 }
-
-// settle is how long instances have to keep running after a rollout.
-func (d *Driver) settle() time.Duration { return cmp.Or(d.cfg.Settle, defaultSettle) }

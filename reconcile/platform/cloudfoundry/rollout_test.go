@@ -270,6 +270,7 @@ func TestRollbackKilledAnywhere(t *testing.T) {
 			if ended != (p.outcome.Steps[0].Phase == platform.Failed) {
 				t.Errorf("killed at request %d: %s %v", n, p.outcome.Steps[0].Phase, p.outcome.Err())
 			}
+			f.revision = "the next one"
 			f.mustRun(web)
 			f.converged(web)
 			if got := f.state("web"); !strings.Contains(got, `" RUNNING RUNNING"`) || strings.Contains(got, "pending") {

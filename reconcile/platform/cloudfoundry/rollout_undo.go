@@ -1,12 +1,12 @@
 package cloudfoundry
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/fettle-gitops/fettle/diff"
@@ -33,8 +33,13 @@ func (r *appRun) resume(ctx context.Context) error {
 		return r.fail("looking for deployments of the app", err)
 	case dep != nil && dep.Status.Value == "ACTIVE":
 		return r.resumeDeployment(ctx, dep)
+	case dep != nil && dep.Status.Reason == "CANCELED" && r.sameCommit(dep):
+		return r.rollBack(ctx, dep, &platform.Error{
+			Class: platform.Rollout, Ref: r.step.Ref, Origin: r.app.Origin, Doing: "rolling out", Message: "the rollout of this commit was cancelled",
+			Hint: "Git has to declare something else for the app; or apply once more",
+		})
 	case dep != nil:
-		r.delivered = dep.Status.Reason == "DEPLOYED"
+		r.delivered, r.deployed = dep.Status.Reason == "DEPLOYED", dep
 	case strings.HasPrefix(r.pending, pendingStart) && r.started && r.onlyResumes():
 		if err := r.awaitStart(ctx); err != nil {
 			return err
@@ -49,10 +54,15 @@ func (r *appRun) resumeDeployment(ctx context.Context, dep *ccv3.Deployment) err
 	ours := r.isOurs(dep)
 	err := r.watch(ctx, dep)
 	var e *platform.Error
+	var superseded *supersededError
 	switch {
 	case err == nil:
-		r.delivered = ours
+		if r.delivered = ours; ours {
+			r.deployed = dep
+		}
 		return nil
+	case errors.As(err, &superseded):
+		return r.makeRoom(ctx, dep)
 	case !errors.As(err, &e) || e.Class != platform.Rollout:
 		return err
 	case r.onlyResumes() && ours:
@@ -63,8 +73,27 @@ func (r *appRun) resumeDeployment(ctx context.Context, dep *ccv3.Deployment) err
 			Message: e.Message, Hint: fmt.Sprintf("wait for its end or cancel it (cf cancel-deployment %s)", r.step.Ref.Name()), Err: e,
 		}
 	}
-	// Git has moved on from what does not work: it makes room.
-	return r.cancelDeployment(ctx, dep)
+	return r.makeRoom(ctx, dep)
+}
+
+// makeRoom cancels a deployment from which Git has moved on. The platform goes back to the droplet before; the plan was made
+// of what the app had while the deployment went on, so that droplet has to come again with what follows.
+func (r *appRun) makeRoom(ctx context.Context, dep *ccv3.Deployment) error {
+	if err := r.cancelDeployment(ctx, dep); err != nil {
+		return err
+	}
+	if r.isOurs(dep) && !r.wantsCode() && dep.Droplet != nil && (dep.PreviousDroplet == nil || dep.PreviousDroplet.GUID != dep.Droplet.GUID) {
+		r.droplet = dep.Droplet.GUID
+	}
+	return nil
+}
+
+// sameCommit reports whether dep delivers the very commit that is to be applied, and nothing but its code is missing.
+func (r *appRun) sameCommit(dep *ccv3.Deployment) bool {
+	return dep.Revision != nil && r.opts.Revision != "" && dep.Metadata.Annotation(revisionAnnotation) == r.opts.Revision &&
+		!slices.ContainsFunc(r.step.Changes, func(c diff.Change) bool {
+			return !r.comesLast(c) && !(c.Ref == r.step.Ref && strings.HasPrefix(c.Path, "/package"))
+		})
 }
 
 // staged deals with staging that failed: running instances are none the worse, and the configuration goes back to
@@ -95,7 +124,10 @@ func (r *appRun) notStarted(ctx context.Context, err error) error {
 				return err
 			}
 		}
-		return r.undo(ctx)
+		if err := r.undo(ctx); err != nil || !r.recreated {
+			return err
+		}
+		return r.action(ctx, "starting the app again as it was", "/v3/apps/"+r.guid+"/actions/start")
 	})
 }
 
@@ -164,7 +196,7 @@ func (r *appRun) cancelDeployment(ctx context.Context, dep *ccv3.Deployment) err
 }
 
 func (r *appRun) awaitEnd(ctx context.Context, doing string, dep *ccv3.Deployment) error {
-	limit := cmp.Or(r.opts.RolloutTimeout, defaultRolloutTimeout)
+	limit := r.limit()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not end within %s", limit))
 	defer cancel()
 	for p := newPace(); dep.Status.Value == "ACTIVE"; {
@@ -183,17 +215,22 @@ func (r *appRun) revisionBefore(ctx context.Context, dep *ccv3.Deployment) (stri
 	if dep.Revision == nil {
 		return "", nil // the app's feature revisions is off
 	}
+	return r.newestRevision(ctx, func(v ccv3.Revision) bool { return v.Version < dep.Revision.Version })
+}
+
+// newestRevision is the guid of the newest revision that may be taken, "" if there is none.
+func (r *appRun) newestRevision(ctx context.Context, may func(ccv3.Revision) bool) (string, error) {
 	all, _, err := ccv3.List[ccv3.Revision](ctx, r.d.client, "/v3/apps/"+r.guid+"/revisions", nil)
 	if err != nil {
 		return "", r.fail("looking for the previous revision", err)
 	}
-	var before ccv3.Revision
+	var newest ccv3.Revision
 	for _, v := range all {
-		if v.Version < dep.Revision.Version && v.Version > before.Version {
-			before = v
+		if v.Version > newest.Version && may(v) {
+			newest = v
 		}
 	}
-	return before.GUID, nil
+	return newest.GUID, nil
 }
 
 // redeploy rolls out again what ran before: a droplet, or a revision.
@@ -201,6 +238,9 @@ func (r *appRun) redeploy(ctx context.Context, to map[string]any) error {
 	const doing = "rolling out what ran before"
 	body := r.belonging(to)
 	body["strategy"] = "rolling"
+	if n := r.settings.MaxInFlight; n > 0 {
+		body["options"] = map[string]any{"max_in_flight": n}
+	}
 	token := "back " + newToken()
 	r.note(body, map[string]string{pendingAnnotation: token})
 	var back ccv3.Deployment

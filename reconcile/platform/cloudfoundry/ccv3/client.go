@@ -111,7 +111,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	transport := cfg.HTTP
 	if transport == nil {
-		if transport, err = networkTransport(cfg); err != nil {
+		if transport, err = Network(cfg); err != nil {
 			return nil, err
 		}
 	}
@@ -132,7 +132,11 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-func networkTransport(cfg Config) (http.RoundTripper, error) {
+// Network is the transport of a client that trusts whom cfg trusts.
+func Network(cfg Config) (http.RoundTripper, error) {
+	if cfg.Session != nil {
+		cfg.SkipTLSVerify = cfg.SkipTLSVerify || cfg.Session.SSLDisabled
+	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = cfg.Concurrency
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: cfg.SkipTLSVerify} //nolint:gosec // the user asked for it

@@ -230,8 +230,11 @@ type Droplet struct {
 type Deployment struct {
 	Resource
 	Status struct {
-		Value  string `json:"value"`  // ACTIVE, FINALIZED
-		Reason string `json:"reason"` // DEPLOYING, PAUSED, DEPLOYED, CANCELING, CANCELED, SUPERSEDED
+		Value   string `json:"value"`  // ACTIVE, FINALIZED
+		Reason  string `json:"reason"` // DEPLOYING, PAUSED, DEPLOYED, CANCELING, CANCELED, SUPERSEDED
+		Details struct {
+			LastStatusChange time.Time `json:"last_status_change"`
+		} `json:"details"`
 		Canary *struct {
 			Steps struct {
 				Current int `json:"current"`
@@ -247,10 +250,23 @@ type Deployment struct {
 	Relationships   Relationships `json:"relationships"`
 }
 
-// Revision as a deployment refers to it.
+// Revision of an app: what it ran with once. A deployment refers to it by guid and version alone.
 type Revision struct {
-	GUID    string `json:"guid"`
-	Version int    `json:"version"`
+	Resource
+	Version     int    `json:"version"`
+	Description string `json:"description"`
+	Droplet     Target `json:"droplet"`
+	Deployable  bool   `json:"deployable"` // its droplet still exists
+}
+
+// Task is a command that runs once with a droplet.
+type Task struct {
+	Resource
+	Name   string `json:"name"`
+	State  string `json:"state"` // PENDING, RUNNING, SUCCEEDED, CANCELING, FAILED
+	Result struct {
+		FailureReason *string `json:"failure_reason"`
+	} `json:"result"`
 }
 
 // Target is a reference by guid; Type where there are several kinds.
