@@ -101,7 +101,7 @@ var settings = []setting{
 	}},
 	{"before-rollout", "a command", func(s *Settings, text string) bool { s.BeforeRollout = text; return isCommand(text) }},
 	{"after-rollout", "a command", func(s *Settings, text string) bool { s.AfterRollout = text; return isCommand(text) }},
-	{"hook-timeout", "a duration such as 90s or 10m", func(s *Settings, text string) bool { return readDuration(&s.HookTimeout, text, time.Second) }},
+	{"hook-timeout", "a duration such as 90s or 10m", func(s *Settings, text string) bool { return readDuration(&s.HookTimeout, text, time.Millisecond) }},
 	{"depends-on", "names of apps, such as api, db-migrator", func(s *Settings, text string) bool {
 		s.DependsOn = list(text)
 		return len(s.DependsOn) > 0 && !slices.ContainsFunc(s.DependsOn, func(name string) bool {

@@ -111,7 +111,11 @@ func (r *appRun) hook(ctx context.Context, name, command, droplet string) error 
 			return r.hookRefused(name, err)
 		}
 	}
-	return r.awaitTask(ctx, name, &task)
+	began := r.d.client.Now()
+	if found {
+		began = task.CreatedAt
+	}
+	return r.awaitTask(ctx, name, &task, began)
 }
 
 // hookRefused says whose rights a task needs. It is no fault of the declaration.
@@ -126,7 +130,7 @@ func (r *appRun) hookRefused(name string, err error) error {
 	return err
 }
 
-func (r *appRun) awaitTask(ctx context.Context, name string, task *ccv3.Task) error {
+func (r *appRun) awaitTask(ctx context.Context, name string, task *ccv3.Task, began time.Time) error {
 	doing := "running the task " + name
 	limit := cmp.Or(r.settings.HookTimeout, defaultHookTimeout)
 	failed := func(why string) error {
@@ -134,10 +138,6 @@ func (r *appRun) awaitTask(ctx context.Context, name string, task *ccv3.Task) er
 			Class: platform.Rollout, Ref: r.step.Ref, Origin: orElse(r.settings.Origin(name), r.app.Origin), Doing: doing, Message: why,
 			Hint: fmt.Sprintf("its output is in the app's log: cf logs %s --recent", r.step.Ref.Name()),
 		}
-	}
-	began := r.d.client.Now()
-	if !task.CreatedAt.IsZero() {
-		began = task.CreatedAt
 	}
 	for p := newPace(); ; {
 		spent := r.d.client.Now().Sub(began)
@@ -150,13 +150,14 @@ func (r *appRun) awaitTask(ctx context.Context, name string, task *ccv3.Task) er
 				why = "it failed: " + *reason
 			}
 			return failed(why)
-		case spent > limit:
+		case spent >= limit:
 			if err := r.action(ctx, "cancelling the task "+name, "/v3/tasks/"+task.GUID+"/actions/cancel"); err != nil && !ccv3.HasStatus(err, http.StatusUnprocessableEntity) {
 				return err
 			}
 			return failed(fmt.Sprintf("it did not end within %s, and was cancelled", limit))
 		}
 		r.say(fmt.Sprintf("%s, %d s", doing, int(spent.Seconds())))
+		p.next = min(p.next, limit-spent)
 		if err := p.wait(ctx); err != nil {
 			return err
 		}

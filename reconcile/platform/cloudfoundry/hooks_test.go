@@ -111,8 +111,8 @@ func TestTaskThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFoundation(t)
 		f.mustRun(web)
-		s, e, _ := f.failed(with(strings.Replace(web, "hello", "bye", 1), "before-rollout: migrate", "hook-timeout: 1s"))
-		if !s.RolledBack || !strings.Contains(e.Message, "it did not end within 1s, and was cancelled") {
+		s, e, _ := f.failed(with(strings.Replace(web, "hello", "bye", 1), "before-rollout: migrate", "hook-timeout: 500ms"))
+		if !s.RolledBack || !strings.Contains(e.Message, "it did not end within 500ms, and was cancelled") {
 			t.Errorf("%v: rolled back %v", e, s.RolledBack)
 		}
 		time.Sleep(time.Minute)
