@@ -36,7 +36,7 @@ func TestHooksRunAroundARollout(t *testing.T) {
 		f.mustRun(text)
 		f.converged(text)
 		all := f.tasks()
-		d := f.deployments()
+		d := f.rollouts()
 		if len(all) != 4 || len(d) != 1 || all[2].Droplet != d[0].Droplet.GUID || all[2].CreatedAt.After(d[0].CreatedAt) || all[3].CreatedAt.Before(d[0].CreatedAt) {
 			t.Errorf("tasks %+v around deployment %+v", all, d)
 		}
@@ -62,8 +62,8 @@ func TestFailedMigration(t *testing.T) {
 		if e.Error() != want {
 			t.Errorf("a person reads\n%s\nwant\n%s", e, want)
 		}
-		if !s.RolledBack || !s.Quarantine || len(f.deployments()) != 0 {
-			t.Errorf("rolled back %v, quarantine %v, %d deployments", s.RolledBack, s.Quarantine, len(f.deployments()))
+		if !s.RolledBack || !s.Quarantine || len(f.rollouts()) != 0 {
+			t.Errorf("rolled back %v, quarantine %v, %d deployments", s.RolledBack, s.Quarantine, len(f.rollouts()))
 		}
 		if after := f.state("web"); after != before {
 			t.Errorf("before:\n%s\nafter:\n%s\n%s", before, after, strings.Join(p.events, "\n"))

@@ -32,7 +32,7 @@ func (f *foundation) newCode(text string) {
 	f.revision = "commit of " + text
 }
 
-func (f *foundation) deployments() []ccv3.Deployment {
+func (f *foundation) rollouts() []ccv3.Deployment {
 	return list[ccv3.Deployment](f, "/v3/deployments")
 }
 
@@ -61,7 +61,7 @@ func TestCanaryGoesOnByItself(t *testing.T) {
 		if n := posted(p.applying, "/actions/continue"); n != 2 {
 			t.Errorf("it went on %d times, expected 2\n%s", n, strings.Join(p.events, "\n"))
 		}
-		d := f.deployments()
+		d := f.rollouts()
 		if len(d) != 1 || d[0].Strategy != "canary" || d[0].Status.Reason != "DEPLOYED" {
 			t.Errorf("deployments %+v", d)
 		}
@@ -89,11 +89,11 @@ func TestCanaryWaitsForAPerson(t *testing.T) {
 					t.Errorf("people do not read %q:\n%s", said, strings.Join(p.events, "\n"))
 				}
 			}
-			f.do(http.MethodPost, "/v3/deployments/"+f.deployments()[0].GUID+"/actions/continue", ccv3.Body{}, nil)
+			f.do(http.MethodPost, "/v3/deployments/"+f.rollouts()[0].GUID+"/actions/continue", ccv3.Body{}, nil)
 		}
 		f.mustRun(canary)
 		f.converged(canary)
-		if d := f.deployments(); len(d) != 1 || d[0].Status.Reason != "DEPLOYED" {
+		if d := f.rollouts(); len(d) != 1 || d[0].Status.Reason != "DEPLOYED" {
 			t.Errorf("deployments %+v", d)
 		}
 	})
@@ -110,7 +110,7 @@ func TestCanaryTakenBackByAPerson(t *testing.T) {
 		f.newCode("second")
 		changed := strings.Replace(canary, "hello", "good morning", 1)
 		f.mustRun(changed)
-		f.do(http.MethodPost, "/v3/deployments/"+f.deployments()[0].GUID+"/actions/cancel", ccv3.Body{}, nil)
+		f.do(http.MethodPost, "/v3/deployments/"+f.rollouts()[0].GUID+"/actions/cancel", ccv3.Body{}, nil)
 		time.Sleep(time.Minute)
 		s, e, p := f.failed(changed)
 		if e.Class != platform.Rollout || !s.RolledBack || !s.Quarantine || !strings.Contains(e.Message, "cancelled") {
@@ -135,7 +135,7 @@ func TestCanaryMakesRoom(t *testing.T) {
 		f.mustRun(next)
 		f.converged(next)
 		var reasons []string
-		for _, d := range f.deployments() {
+		for _, d := range f.rollouts() {
 			reasons = append(reasons, d.Status.Reason)
 		}
 		if got := strings.Join(reasons, " "); got != "CANCELED DEPLOYED" {
@@ -172,7 +172,7 @@ func TestForeignCanary(t *testing.T) {
 		if e.Class != platform.Unavailable || s.Quarantine || !strings.Contains(e.Message, "canary, paused at step 1/1") {
 			t.Errorf("%v, quarantine %v", e, s.Quarantine)
 		}
-		if d := f.deployments(); d[0].Status.Reason != "PAUSED" {
+		if d := f.rollouts(); d[0].Status.Reason != "PAUSED" {
 			t.Errorf("it is %s", d[0].Status.Reason)
 		}
 	})
@@ -188,8 +188,8 @@ func TestRecreate(t *testing.T) {
 		changed := strings.Replace(recreate, "hello", "good morning", 1)
 		p := f.mustRun(changed)
 		f.converged(changed)
-		if n := posted(p.applying, "/actions/stop"); n != 1 || len(f.deployments()) != 0 {
-			t.Errorf("stopped %d times, %d deployments", n, len(f.deployments()))
+		if n := posted(p.applying, "/actions/stop"); n != 1 || len(f.rollouts()) != 0 {
+			t.Errorf("stopped %d times, %d deployments", n, len(f.rollouts()))
 		}
 		before := f.state("web")
 		f.newCode("third")
@@ -215,12 +215,12 @@ func TestSettingsOfTheTarget(t *testing.T) {
 		}
 		changed := strings.Replace(web, "hello", "good morning", 1)
 		f.mustRun(changed)
-		if d := f.deployments(); d[0].Strategy != "canary" {
+		if d := f.rollouts(); d[0].Strategy != "canary" {
 			t.Errorf("the target's strategy was not taken: %s", d[0].Strategy)
 		}
 		own := with(strings.Replace(web, "hello", "good night", 1), "strategy: rolling")
 		f.mustRun(own)
-		if d := f.deployments(); d[1].Strategy != "rolling" {
+		if d := f.rollouts(); d[1].Strategy != "rolling" {
 			t.Errorf("the app's own strategy was not taken: %s", d[1].Strategy)
 		}
 		_, e, _ := f.failed(strings.Replace(web, "hello", "FAULT_STUCK", 1))
