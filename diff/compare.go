@@ -42,9 +42,7 @@ func Compare(desired, live manifest.Set, ledger Ledger) (Changes, error) {
 		case want == nil:
 			err = c.undeclared(have)
 		default:
-			if err = c.declared(want, have); err == nil {
-				err = c.inputs(want, have)
-			}
+			err = c.declared(want, have)
 		}
 		if err != nil {
 			return Changes{}, fmt.Errorf("comparing %s: %w", ref, err)

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -19,12 +18,13 @@ import (
 
 // Some inputs the API takes and never gives back: the parameters of a service binding, a registry password. Whether they are as
 // Git says, nobody can tell; whether Git has changed them since Fettle applied them, a seal can. A driver that
-// applies such an input writes [Sealer.Seal] of it as an annotation on the resource. When it observes the resource, it puts
+// applies such an input writes [Sealer.Seal] of it as an annotation on the resource. When it observes the resource, it notes
 //
-//	live.Inputs["parameters"] = diff.Sealed{Text: annotation, By: sealer}
+//	observation.Seals[ref] = map[string]diff.Sealed{"parameters": {Text: annotation, By: sealer}}
 //
-// (with an empty Text where there is no annotation), and [Compare] does the rest: Git's value is another than the sealed one:
-// an Update of "/parameters", secret, with Git's value; anything else: the field is Unobserved, and why. It is never called equal.
+// (with an empty Text where there is no annotation), and [Changes.WithInputs] does the rest: Git's value is another than
+// the sealed one: an Update of "/parameters", secret, with Git's value; anything else: the field is Unobserved, and why. It
+// is never called equal.
 //
 // # What a seal gives away
 //
@@ -39,11 +39,14 @@ import (
 // Sealer makes and checks seals. The zero Sealer has no key.
 type Sealer struct{ Key []byte }
 
-// Sealed stands in the Inputs of a live object for an input that cannot be read back.
+// Sealed stands for an input that cannot be read back.
 type Sealed struct {
 	Text string // "" where there is none
 	By   Sealer
 }
+
+// Seals are those of the live resources, by the name of the input.
+type Seals map[manifest.Ref]map[string]Sealed
 
 const (
 	keyedSeal, slowSeal = "1k", "1s"
@@ -101,29 +104,35 @@ func (s Sealed) changed(name string, v any) (changed bool, why string, err error
 	return false, "the API does not return it; Git declares what was applied last", nil
 }
 
-// inputs compares what can only be compared by its seal.
-func (c *comparison) inputs(want, have *manifest.Object) error {
-	if len(have.Inputs) == 0 {
-		return nil
+// WithInputs adds what the seals tell of the declared inputs: that Git has changed them, or that nobody can know.
+func (c Changes) WithInputs(desired manifest.Set, seals Seals) (Changes, error) {
+	if len(seals) == 0 {
+		return c, nil
 	}
-	for _, name := range slices.Sorted(maps.Keys(have.Inputs)) {
-		seal, sealed := have.Inputs[name].(Sealed)
-		value, declared := want.Inputs[name]
-		if !sealed || !declared {
-			continue
-		}
-		pointer := manifest.Pointer(name)
-		changed, why, err := seal.changed(name, value)
-		switch {
-		case err != nil:
-			return err
-		case changed:
-			c.changes.List = append(c.changes.List, Change{
-				Ref: want.Ref, Op: Update, Path: pointer, Was: Hidden, Value: value, Secret: true, Origin: want.FieldOrigin(pointer),
-			})
-		default:
-			c.changes.Unobserved = append(c.changes.Unobserved, Unobserved{Ref: want.Ref, Path: pointer, Why: why, Origin: want.FieldOrigin(pointer)})
+	c.List, c.Unobserved = slices.Clone(c.List), slices.Clone(c.Unobserved)
+	for ref, inputs := range seals {
+		want := desired.Get(ref)
+		for name, seal := range inputs {
+			if want == nil || want.Inputs[name] == nil {
+				continue
+			}
+			pointer := manifest.Pointer(name)
+			changed, why, err := seal.changed(name, want.Inputs[name])
+			switch {
+			case err != nil:
+				return Changes{}, fmt.Errorf("comparing %s: %w", ref, err)
+			case changed:
+				c.List = append(c.List, Change{
+					Ref: ref, Op: Update, Path: pointer, Was: Hidden, Value: want.Inputs[name], Secret: true, Origin: want.FieldOrigin(pointer),
+				})
+			default:
+				c.Unobserved = append(c.Unobserved, Unobserved{Ref: ref, Path: pointer, Why: why, Origin: want.FieldOrigin(pointer)})
+			}
 		}
 	}
-	return nil
+	slices.SortStableFunc(c.List, Change.Compare)
+	slices.SortStableFunc(c.Unobserved, func(a, b Unobserved) int {
+		return Change{Ref: a.Ref, Path: a.Path}.Compare(Change{Ref: b.Ref, Path: b.Path})
+	})
+	return c, nil
 }

@@ -42,8 +42,16 @@ func TestInputsAreComparedBySeals(t *testing.T) {
 		{"not ours", keyed, "2k:00:00", unobserved + ", and its seal is damaged or of a later version"},
 	} {
 		want := &manifest.Object{Ref: binding, Spec: tree{"app": "web"}, Inputs: map[string]any{"parameters": parameters}}
-		have := &manifest.Object{Ref: binding, Spec: tree{"app": "web"}, Inputs: map[string]any{"parameters": diff.Sealed{Text: test.seal, By: test.by}}}
-		changes, err := diff.Compare(manifest.NewSet(want), manifest.NewSet(have), nil)
+		have := &manifest.Object{Ref: binding, Spec: tree{"app": "web"}}
+		seals := diff.Seals{binding: {"parameters": {Text: test.seal, By: test.by}}, web: {"docker_password": {By: test.by}}}
+		compared := func() (diff.Changes, error) {
+			changes, err := diff.Compare(manifest.NewSet(want), manifest.NewSet(have), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return changes.WithInputs(manifest.NewSet(want), seals)
+		}
+		changes, err := compared()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +66,7 @@ func TestInputsAreComparedBySeals(t *testing.T) {
 			t.Errorf("%s: ignored: %v, kept: %v", test.name, lines(changes), kept.Spec)
 		}
 		want.Inputs = nil // only what Git declares is compared
-		if changes, err = diff.Compare(manifest.NewSet(want), manifest.NewSet(have), nil); err != nil || len(lines(changes)) > 0 {
+		if changes, err = compared(); err != nil || len(lines(changes)) > 0 {
 			t.Errorf("%s: undeclared: %v %v", test.name, lines(changes), err)
 		}
 	}

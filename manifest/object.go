@@ -122,8 +122,7 @@ type Object struct {
 	Spec map[string]any // canonical form, see the package comment and kinds.go
 
 	// Inputs is what is needed to make the resource but cannot be read back, and so is never
-	// shown or stored: the local path of the bits, a registry password. Keys are in kinds.go. A live object may have
-	// seals in it, by which package diff finds out that Git has changed an input.
+	// compared, shown or stored: the local path of the bits, a registry password. Keys are in kinds.go.
 	Inputs map[string]any
 
 	Settings *Settings // how Fettle treats the app; nil where Git says nothing

@@ -198,6 +198,9 @@ func (r *Reconciler) compare(ctx context.Context, run *Run) error {
 	if err != nil {
 		return err
 	}
+	if changes, err = changes.WithInputs(run.Desired, run.Live.Seals); err != nil {
+		return err
+	}
 	rules := append(diff.DeclaredRules(run.Desired), run.Target.Ignore...)
 	run.Changes = changes.Ignoring(rules, run.Desired, run.Live.Live, r.now())
 	run.Record.Changes = len(run.Changes.List)

@@ -68,6 +68,7 @@ type Counter interface {
 type Observation struct {
 	Live   manifest.Set
 	Ledger diff.Ledger // what Fettle applied before, as the resources themselves say
+	Seals  diff.Seals  // of inputs that the platform does not give back
 	At     time.Time   // when the reading began, on the platform's clock if it told us
 	// IDs gives the platform's own identifier of a live resource (a V3 guid).
 	IDs map[manifest.Ref]string
