@@ -136,6 +136,14 @@ func (c *comparison) declared(want, have *manifest.Object) error {
 
 // undeclared: the resource exists and Git does not declare it.
 func (c *comparison) undeclared(have *manifest.Object) error {
+	if mark, ok := c.pruned(have); ok {
+		was, err := canonical(have.Spec)
+		if err != nil {
+			return err
+		}
+		c.add(Change{Ref: have.Ref, Op: Remove, Was: was, Origin: mark.Origin}, nil, have)
+		return nil
+	}
 	switch have.Ref.Kind {
 	case manifest.KindOrg, manifest.KindSpace:
 		return nil // the places where things live, not things that somebody left there
@@ -155,6 +163,23 @@ func (c *comparison) undeclared(have *manifest.Object) error {
 	}
 	c.unmanaged(have.Ref)
 	return nil
+}
+
+// pruned reports whether an undeclared resource is to be deleted, and which mark says so.
+func (c *comparison) pruned(have *manifest.Object) (manifest.Prune, bool) {
+	if !c.ledger.Owns(have.Ref, "") || c.needed[have.Ref] {
+		return manifest.Prune{}, false
+	}
+	if have.Ref.Kind == manifest.KindRoute {
+		destinations, _ := have.Spec["destinations"].(map[string]any)
+		for key := range destinations {
+			app, _, _ := strings.Cut(key, "/")
+			if c.routed[have.Ref.Child(manifest.KindApp, app)] {
+				return manifest.Prune{}, false // it serves an app that asked for any route
+			}
+		}
+	}
+	return c.desired.Pruned(have.Ref.Space(), have.Ref.Kind)
 }
 
 // undeclaredRoute: routes are shared, and one that Git stopped declaring may serve others. So only the

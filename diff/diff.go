@@ -17,9 +17,10 @@
 //	                     additive   three-way                exact
 //	element, live only   ignored    removed if the ledger    removed
 //	                                owns it, else ignored
-//	resource, live only  a service binding that the ledger owns is removed; a route loses the destinations that
-//	                     the ledger owns; all else is only named in Changes.Unmanaged. An app or a service
-//	                     instance is never removed.
+//	resource, live only  removed if the set says to prune its kind in its space (manifest.Set.Pruned) and the ledger
+//	                     owns it as a whole, unless a declaration refers to it. Else a service binding that the
+//	                     ledger owns is removed; a route loses the destinations that the ledger owns; and the rest is
+//	                     only named in Changes.Unmanaged.
 //
 // What a change means for a running app (its [Impact]) is filled in by the platform driver's Plan.
 package diff
@@ -188,7 +189,7 @@ func (l Ledger) of(desired manifest.Set) Ledger {
 				name, _, _ := strings.Cut(keys[1], "/")
 				app = ref.Child(manifest.KindApp, name)
 			}
-			if owned && (app == manifest.Ref{} || desired.Get(app) != nil) {
+			if owned && (app == manifest.Ref{} || desired.Get(app) != nil || ref == app && pointer == "") {
 				mine[pointer] = true
 			}
 		}

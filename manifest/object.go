@@ -231,7 +231,7 @@ func (s Set) Of(kind Kind) []*Object {
 	return slices.DeleteFunc(s.Objects(), func(o *Object) bool { return o.Ref.Kind != kind })
 }
 
-// Spaces lists the distinct "ORG/SPACE" that the set touches, sorted.
+// Spaces lists the distinct "ORG/SPACE" that the set touches, sorted; a mark to prune touches its space, too.
 func (s Set) Spaces() []string {
 	seen := map[string]bool{}
 	var all []string
@@ -241,6 +241,22 @@ func (s Set) Spaces() []string {
 			all = append(all, space)
 		}
 	}
+	for p := range s.prunes {
+		if !seen[p.Space] {
+			seen[p.Space] = true
+			all = append(all, p.Space)
+		}
+	}
 	slices.Sort(all)
 	return all
+}
+
+// Pruned finds the mark that says that undeclared resources of a kind are deleted from a space ("ORG/SPACE").
+func (s Set) Pruned(space string, kind Kind) (Prune, bool) {
+	for _, p := range s.Prunes() {
+		if p.Space == space && p.Kind == kind {
+			return p, true
+		}
+	}
+	return Prune{}, false
 }

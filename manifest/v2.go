@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -60,6 +61,12 @@ func (d *document) each(key string, read func(*yaml.Node)) {
 		}
 	}
 }
+
+// PrunedKinds lists the kinds that a word of meta.prune speaks of ("apps", "routes"); none if it is no such word.
+func PrunedKinds(word string) []Kind { return prunedKinds[word] }
+
+// PrunedWords lists the words of meta.prune.
+func PrunedWords() []string { return slices.Sorted(maps.Keys(prunedKinds)) }
 
 // prunedKinds are the kinds that a key of meta.prune speaks of.
 var prunedKinds = map[string][]Kind{

@@ -48,6 +48,7 @@ type Target struct {
 	Settings       *manifest.Settings // for apps whose declaration does not say it; may be nil
 
 	Ignore []diff.IgnoreRule // differences to leave alone, beside those that the manifests name
+	Prune  Pruning           // what may be deleted; the zero value adds nothing to what the manifests say
 }
 
 // Reconciler runs targets. The zero value without History works for one-shot use: nothing is remembered.
@@ -177,6 +178,9 @@ func (r *Reconciler) load(ctx context.Context, run *Run) error {
 	if err := run.Problems.Err(); err != nil {
 		return err
 	}
+	if len(run.Target.Options.Apps) == 0 { // asked for a few apps, nothing is known about the others
+		run.Target.Prune.mark(&run.Desired)
+	}
 	if p, ok := run.Target.Driver.(platform.Preparer); ok {
 		prepared, err := p.Prepare(ctx, run.Desired, run.Snapshot.Files)
 		if err != nil {
@@ -231,6 +235,7 @@ func (r *Reconciler) plan(ctx context.Context, run *Run) error {
 		plan.Problems = append(plan.Problems, found...)
 	}
 	run.Plan = plan
+	run.Plan.Problems = append(run.Plan.Problems, guard(run)...)
 	// The driver has judged what each change costs: from here on the changes say so.
 	impact := map[history.Key]diff.Change{}
 	for _, s := range plan.Steps {

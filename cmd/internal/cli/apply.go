@@ -22,7 +22,7 @@ func applyCommand(env Env) *cobra.Command {
 	var on foundationFlags
 	var key planKey
 	var plan planFlags
-	var approve, pin bool
+	var approve, pin, dry bool
 	cmd := &cobra.Command{
 		Use:     "apply [PLAN]",
 		GroupID: "once",
@@ -31,14 +31,20 @@ func applyCommand(env Env) *cobra.Command {
 Code is packaged from the manifest's path, and only uploaded and staged when it has changed. Running apps are updated by
 rolling deployments; one that does not become healthy is cancelled and the app is put back to what it was.
 
-On a terminal it asks first. Elsewhere it needs --auto-approve.
+On a terminal it asks first. Elsewhere it needs --auto-approve. With --dry-run it shows the plan, step by step, and
+writes nothing.
+
+What the manifests do not declare stays, unless its kind is pruned: by “meta: prune:” of a manifest of version 2, or by
+--prune. Then what Fettle had made is deleted, and nothing else. An app that is started and has routes, and a service
+instance, go only when --confirm-prune names them; a run that would delete more than --prune-limit deletes nothing.
 
 PLAN is a file that “fettle diff --out” wrote: exactly that plan is applied, without asking. The manifests are found as the plan says
 and read anew at its revision; if they, the variables or live state have moved since, nothing is changed and what moved is
 named. A plan holds no value of a variable: --var has to be given again, vars files are read again. With a key
 (FETTLE_PLAN_KEY or --plan-key-file) plans are signed, and only signed ones are applied.
 
-Exit code 0: all is as declared. 1: error, or at least one app could not be brought there. 2: the answer was no.`,
+Exit code 0: all is as declared. 1: error, or at least one app could not be brought there. 2: the answer was no, or
+a dry run found something to do.`,
 		Example: `  fettle apply -f manifest.yml -o acme -s dev --vars-file vars/dev.yml
   fettle apply --git https://git.example.com/acme/shop.git -o acme -s dev --auto-approve
   fettle apply plan.json`,
@@ -63,6 +69,9 @@ Exit code 0: all is as declared. 1: error, or at least one app could not be brou
 				return err
 			}
 			target.RolloutTimeout = on.rollout
+			if dry {
+				return dryRun(cmd.Context(), env, r, target, &plan)
+			}
 			r.Confirm = func(ctx context.Context, run *reconcile.Run) (bool, error) {
 				ask := env
 				if plan.format != "text" {
@@ -84,13 +93,45 @@ Exit code 0: all is as declared. 1: error, or at least one app could not be brou
 		},
 	}
 	where.register(cmd)
+	where.prune.register(cmd)
 	on.register(cmd)
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "show the plan and its order, and change nothing")
 	key.register(cmd)
 	cmd.Flags().BoolVar(&pin, "pin-revision", false, "with PLAN: apply the commit that the plan was made of, even if the branch has moved on")
 	cmd.Flags().BoolVar(&approve, "auto-approve", false, "apply without asking")
 	cmd.Flags().DurationVar(&on.rollout, "rollout-timeout", 0, "how long a rollout may take to become healthy (default 10m)")
 	plan.register(cmd, "text", "json", "markdown")
 	return cmd
+}
+
+// dryRun shows the plan as applying it would go, and changes nothing.
+func dryRun(ctx context.Context, env Env, r *reconcile.Reconciler, target *reconcile.Target, plan *planFlags) error {
+	run, err := r.Compute(ctx, target)
+	warn(env, run.Problems, err)
+	if err != nil {
+		return err
+	}
+	if err := printDiff(env, *plan, run); err != nil {
+		return err
+	}
+	if plan.format == "text" && len(run.Plan.Steps) > 0 {
+		fmt.Fprintln(env.Out, "\nSteps:")
+		for _, s := range run.Plan.Steps {
+			fmt.Fprintf(env.Out, "  %s: %s", s.ID, s.Impact)
+			if len(s.Requires) > 0 {
+				fmt.Fprintf(env.Out, ", after %s", strings.Join(s.Requires, ", "))
+			}
+			if slices.ContainsFunc(run.Plan.Problems, func(p platform.Problem) bool { return p.Step == s.ID && !p.Warning }) {
+				fmt.Fprint(env.Out, ", not tried")
+			}
+			fmt.Fprintln(env.Out)
+		}
+		fmt.Fprintln(env.Out, "\nA dry run: nothing was changed.")
+	}
+	if !run.Changes.Empty() || planProblems(run.Plan).Err() != nil {
+		return exitCode(ExitDifferent)
+	}
+	return nil
 }
 
 // confirm asks the person at the terminal. Without one, only --auto-approve means yes.

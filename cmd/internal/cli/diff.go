@@ -77,6 +77,7 @@ Exit code 0: nothing differs. 2: something differs, or cannot be applied. 1: err
 		},
 	}
 	where.register(cmd)
+	where.prune.register(cmd)
 	on.register(cmd)
 	key.register(cmd)
 	cmd.Flags().BoolVar(&serverSide, "server-side", false, "also ask the controller for its own diff, and explain where it says otherwise (text, markdown, json)")

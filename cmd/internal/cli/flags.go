@@ -32,6 +32,7 @@ type manifestFlags struct {
 	file, gitURL, branch, path string
 	org, space                 string
 	vars, varsFiles, patches   []string
+	prune                      pruneFlags // of the commands that compare
 	ageIdentity                string
 
 	commit string // of --git; from a plan file
@@ -59,6 +60,10 @@ func (f *manifestFlags) target(env Env) (*reconcile.Target, error) {
 	if f.gitURL == "" && (f.branch != "" || f.path != "") {
 		return nil, errors.New("--branch and --path go with --git")
 	}
+	prune, err := f.prune.pruning()
+	if err != nil {
+		return nil, err
+	}
 	vars := map[string]any{}
 	for _, arg := range f.vars {
 		name, value, err := manifest.ParseVar(arg)
@@ -68,7 +73,7 @@ func (f *manifestFlags) target(env Env) (*reconcile.Target, error) {
 		vars[name] = value
 	}
 	t := &reconcile.Target{
-		Name: "command line", Mode: reconcile.ModeApply,
+		Name: "command line", Mode: reconcile.ModeApply, Prune: prune,
 		Options: manifest.Options{Org: f.org, Space: f.space, OrgOrigin: "-o/-s", Vars: vars},
 	}
 	opener := encrypted.Opener{IdentityHint: "name it with --age-identity FILE"}
@@ -83,7 +88,6 @@ func (f *manifestFlags) target(env Env) (*reconcile.Target, error) {
 			t.Options.OrgOrigin = "the target of the cf session"
 		}
 	}
-	var err error
 	var root string
 	if f.gitURL != "" {
 		t.Path = f.path

@@ -149,6 +149,9 @@ func (c *Config) target(name string, t Target) (agent.Target, error) {
 		Options: manifest.Options{Org: t.Org, Space: t.Space, OrgOrigin: fmt.Sprintf("target %q", name), Vars: t.Vars},
 		Timeout: time.Duration(t.Timeout), RolloutTimeout: time.Duration(t.RolloutTimeout), Ignore: t.Ignore,
 	}
+	if rt.Prune, err = t.Prune.pruning(); err != nil {
+		return agent.Target{}, fmt.Errorf("target %s: prune: %w", name, err)
+	}
 	for _, file := range t.SecretVarsFiles {
 		data, err := c.readFile(file, "target "+name+": secret_vars_files")
 		if err != nil {
@@ -160,6 +163,26 @@ func (c *Config) target(name string, t Target) (agent.Target, error) {
 		return agent.Target{}, err
 	}
 	return agent.Target{Target: rt, Schedule: schedule}, nil
+}
+
+func (p Prune) pruning() (reconcile.Pruning, error) {
+	var out reconcile.Pruning
+	for _, word := range p.Kinds {
+		out.Kinds = append(out.Kinds, manifest.PrunedKinds(word)...)
+	}
+	for _, text := range p.Confirm {
+		ref, err := manifest.ParseRef(text)
+		if err != nil {
+			return out, fmt.Errorf("confirm: %w", err)
+		}
+		out.Confirm = append(out.Confirm, ref)
+	}
+	if p.Limit == "" {
+		return out, nil
+	}
+	limit, err := reconcile.ParsePruneLimit(p.Limit)
+	out.Limit = limit
+	return out, err
 }
 
 func (c *Config) readFile(file, what string) ([]byte, error) {

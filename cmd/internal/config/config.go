@@ -81,8 +81,16 @@ type Target struct {
 	AgeIdentity     secret         `yaml:"age_identity"`
 	Timeout         duration       `yaml:"timeout"`
 	RolloutTimeout  duration       `yaml:"rollout_timeout"`
+	Prune           Prune          `yaml:"prune"`
 
 	Ignore []diff.IgnoreRule `yaml:"ignore"`
+}
+
+// Prune is what a target may delete.
+type Prune struct {
+	Kinds   []string `yaml:"kinds"`
+	Limit   string   `yaml:"limit"`
+	Confirm []string `yaml:"confirm"`
 }
 
 // Defaults of what a configuration leaves out.

@@ -27,7 +27,7 @@ import (
 //   - What Fettle owns (the ledger) is widened before something is added and narrowed after something was removed.
 //
 // A rollout or a staging that fails puts everything back that this run has changed: the app is wholly as it was, or
-// wholly as declared. Nothing here deletes an app, a route or a service instance.
+// wholly as declared.
 type appRun struct {
 	caller
 	data *appData
@@ -86,6 +86,10 @@ func newAppRun(d *Driver, s *platform.Step, data *appData, opts platform.ApplyOp
 func (r *appRun) run(ctx context.Context) error {
 	if err := impossible(r.step); err != nil {
 		return err
+	}
+	if deletes(r.step) {
+		r.say("deleting")
+		return r.remove(ctx, "deleting the app", "/v3/apps/"+r.guid)
 	}
 	for _, do := range []func(context.Context) error{
 		r.resume,    // what a killed run, or somebody else, has begun
@@ -208,9 +212,12 @@ func (r *appRun) configure(ctx context.Context) error {
 	return r.mapDestinations(ctx)
 }
 
+// owns lists what Fettle owns when the step is done.
+func (r *appRun) owns() []string { return append(ledgerKeys(r.app, r.desired), r.data.kept...) }
+
 // notes are the annotations to be written before the change: what will follow it, and what will be owned.
 func (r *appRun) notes(adding, removing bool) map[string]string {
-	keys := ledgerKeys(r.app, r.desired)
+	keys := r.owns()
 	if removing || len(r.unmapped()) > 0 {
 		keys = append(keys, r.data.ledger...) // still owned until it is gone
 	}
@@ -333,7 +340,7 @@ func (r *appRun) annotate(ctx context.Context, annotations map[string]string, nu
 // finish removes the intent and records what is owned now, in one request and only if there is something to
 // say.
 func (r *appRun) finish(ctx context.Context) error {
-	final := encodeLedger(ledgerKeys(r.app, r.desired))
+	final := encodeLedger(r.owns())
 	var null []string
 	for _, c := range r.changesBelow("metadata") {
 		if c.Op == diff.Remove {

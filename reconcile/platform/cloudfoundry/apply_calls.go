@@ -89,20 +89,7 @@ func (r *appRun) unbind(ctx context.Context, ref manifest.Ref) error {
 		}
 		guid = bindings[0].GUID
 	}
-	var resp *ccv3.Response
-	err := r.write(ctx, func(ctx context.Context) (err error) {
-		resp, err = r.d.client.Do(ctx, http.MethodDelete, "/v3/service_credential_bindings/"+guid, nil, nil)
-		return err
-	})
-	switch {
-	case ccv3.IsNotFound(err):
-		return nil
-	case err != nil:
-		return r.fail(doing, err)
-	case resp.Location() != "": // a managed service: its broker is asked in a job
-		return r.fail(doing, r.d.client.Job(ctx, resp.Location()))
-	}
-	return nil
+	return r.remove(ctx, doing, "/v3/service_credential_bindings/"+guid)
 }
 
 // rebind makes a binding anew under another name.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/fettle-gitops/fettle/diff"
@@ -20,6 +21,8 @@ type routeData struct {
 	guid  string                  // "" when it has to be created
 	space string                  // guid of the space
 	apps  map[manifest.Ref]string // guids of the live apps that the step unmaps
+	// disown says, by the guid of an app, what its ledger no longer owns when the step is done.
+	disown map[string][]string
 }
 
 // routeRun brings a route to what is declared, as far as that is not the business of one app: the route itself, its
@@ -42,13 +45,53 @@ func (r *routeRun) run(ctx context.Context) error {
 	if err := impossible(r.step); err != nil {
 		return err
 	}
-	if r.guid == "" {
+	switch {
+	case deletes(r.step):
+		return r.delete(ctx)
+	case r.guid == "":
 		return r.create(ctx)
 	}
 	if err := r.patch(ctx); err != nil {
 		return err
 	}
-	return r.unmap(ctx)
+	if err := r.unmap(ctx); err != nil {
+		return err
+	}
+	return r.disown(ctx)
+}
+
+// delete takes the route away with all that it leads to. The ledgers of the apps are narrowed afterwards: killed in
+// between, the next run finds nothing to delete.
+func (r *routeRun) delete(ctx context.Context) error {
+	if err := r.remove(ctx, "deleting the route", "/v3/routes/"+r.guid); err != nil {
+		return err
+	}
+	return r.disown(ctx)
+}
+
+// disown takes the destinations that are gone out of the ledgers of the apps.
+func (r *routeRun) disown(ctx context.Context) error {
+	const doing = "noting what is no longer owned"
+	for _, guid := range slices.Sorted(maps.Keys(r.data.disown)) {
+		var app ccv3.App
+		_, err := r.d.client.Do(ctx, http.MethodGet, "/v3/apps/"+guid, nil, &app)
+		if ccv3.IsNotFound(err) {
+			continue
+		} else if err != nil {
+			return r.fail(doing, err)
+		}
+		was := app.Metadata.Annotation(appliedAnnotation)
+		now := without(was, r.data.disown[guid]...)
+		if now == was {
+			continue
+		}
+		if err := r.do(ctx, doing, http.MethodPatch, "/v3/apps/"+guid, map[string]any{
+			"metadata": ccv3.Metadata{Annotations: map[string]*string{appliedAnnotation: &now}},
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // create makes the route without destinations: the apps map it, each in its own step. A killed run, or somebody else,

@@ -41,6 +41,22 @@ func (c caller) do(ctx context.Context, doing, method, path string, in any) erro
 	return c.fail(doing, err)
 }
 
+// remove deletes a resource and waits until it is gone. One that is gone already is as good.
+func (c caller) remove(ctx context.Context, doing, path string) error {
+	var resp *ccv3.Response
+	err := c.write(ctx, func(ctx context.Context) (err error) {
+		resp, err = c.d.client.Do(ctx, http.MethodDelete, path, nil, nil)
+		return err
+	})
+	switch {
+	case ccv3.IsNotFound(err):
+		return nil
+	case err == nil && resp.Location() != "":
+		err = c.d.client.Job(ctx, resp.Location())
+	}
+	return c.fail(doing, err)
+}
+
 // once makes a request that must not be made twice. When its effect is in doubt (503 while the change was stored, a
 // cut connection), look finds out before it is repeated.
 func (c caller) once(ctx context.Context, doing string, post func(context.Context) error, look func(context.Context) (found bool, err error)) error {

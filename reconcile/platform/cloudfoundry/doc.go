@@ -24,11 +24,12 @@
 // processes/:guid), one of which would leave an audit event at every look. A role that may not read manifests gets features
 // and sidecars by themselves; the rest is reported as unobservable.
 //
-// Not read: routes of other spaces that are shared with this one, weights of destinations, tasks, revisions.
+// Not read: weights of destinations, tasks, revisions.
 //
 // # What is written, and in which order
 //
-// A step of a plan is one app with all that hangs on it. A step that has nothing to say to the platform makes no request;
+// A step of a plan is one app with all that hangs on it, or one route where it is not the business of one app
+// (planner.routeSteps says when). A step that has nothing to say to the platform makes no request;
 // beside polling, the first deployment of an app with a route takes 8 and a change of its configuration 3:
 //
 //	request                                         when
@@ -42,12 +43,28 @@
 //	POST  deployments                               it runs, and instances have to be replaced
 //	DELETE routes/:guid/destinations/:guid          no longer declared; this late, because until here there is a way back
 //	PATCH apps/:guid                                nothing is pending any more
+//	DELETE apps/:guid                               the app is pruned; its routes, where they are too, went before it
 //
-// A run may be killed after any of them; appRun says what makes the next one complete it. Nothing here deletes an app, a
-// route, a service instance, a package or a droplet.
+//	GET   domains?names; POST routes                a route that no manifest of an app could create
+//	PATCH routes/:guid                              options, metadata
+//	DELETE routes/:guid, …/destinations/:guid       pruned, or unmapped: after the apps have what takes its place
+//
+// A run may be killed after any of them; appRun says what makes the next one complete it. No package and no droplet is
+// ever deleted.
 //
 // # What stands on the resources themselves
 //
 // Fettle keeps no book of its own about a foundation: annotations on the app tell what was applied before (ledger.go) and
 // whether a change waits for a restart, an annotation on the package tells which files it holds.
+//
+// # What is Fettle's own
+//
+// Only what is Fettle's own as a whole is deleted, and only where its kind is pruned (manifest.Set.Pruned):
+//
+//   - an app with a ledger: Fettle created it, or took it over when it first applied a manifest to it;
+//   - a route with a mark (the annotation "applied" on it), provided that every destination is in the ledger of its app;
+//   - a route without a mark, as manifests of version 1 create them, if it leads somewhere and every destination is in the
+//     ledger of its app. One that leads nowhere and has no mark is nobody's, and stays.
+//
+// The ledger of an undeclared app counts only where apps are pruned; else the app and its routes are left alone.
 package cloudfoundry

@@ -74,6 +74,22 @@ func decodeLedger(text string) applied {
 	return a
 }
 
+// without takes keys out of an annotation's value, which otherwise stays as it is.
+func without(text string, keys ...string) string {
+	rest, ok := strings.CutPrefix(text, ledgerVersion)
+	if !ok {
+		return text
+	}
+	gone := decodeLedger(encodeLedger(keys))
+	var left strings.Builder
+	for ; len(rest) >= ledgerDigits; rest = rest[ledgerDigits:] {
+		if hash := rest[:ledgerDigits]; !gone[hash] {
+			left.WriteString(hash)
+		}
+	}
+	return ledgerVersion + left.String() + rest
+}
+
 func (a applied) has(key string) bool { return len(a) > 0 && a[ledgerHash(key)] }
 
 func ledgerHash(key string) string {

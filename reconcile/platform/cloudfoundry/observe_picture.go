@@ -65,10 +65,16 @@ func (p *picture) draw(obs *platform.Observation) {
 		o.Spec["routed"] = routed[app.GUID]
 		obs.Live.Put(o)
 		obs.IDs[ref] = app.GUID
+		owned := app.Metadata.Annotation(appliedAnnotation)
+		if _, pruned := p.desired.Pruned(ref.Space(), manifest.KindApp); pruned && p.declared[app.GUID] == nil && decodeLedger(owned) != nil {
+			obs.Ledger.Own(ref, "")
+			readLedger(obs.Ledger, owned, o, routes[app.GUID], nil)
+		}
 		if p.declared[app.GUID] != nil {
 			readLedger(obs.Ledger, app.Metadata.Annotation(appliedAnnotation), o, routes[app.GUID], bindings[app.GUID])
 		}
 	}
+	p.ownRoutes(obs)
 }
 
 // app makes the object of one app.
@@ -257,6 +263,36 @@ func (p *picture) drawRoutes(obs *platform.Observation) (byApp map[string][]*man
 		}
 	}
 	return byApp, routed
+}
+
+// ownRoutes finds the routes that are Fettle's as a whole, and may be deleted where routes are pruned: those with its
+// mark, and those that lead to apps of its own alone. A manifest of version 1 creates routes without a mark; what is
+// known of them is in the ledgers of the apps. One destination that somebody else made, perhaps in another space, and
+// the route is not Fettle's alone.
+func (p *picture) ownRoutes(obs *platform.Observation) {
+	for _, route := range p.routes {
+		home, ok := p.spaces[route.Relationships.Space.GUID()]
+		if !ok {
+			continue
+		}
+		ref := manifest.Ref{Kind: manifest.KindRoute, Path: home.path + "/" + strings.ToLower(route.URL)}
+		if _, pruned := p.desired.Pruned(home.path, manifest.KindRoute); !pruned {
+			continue
+		}
+		ours := func(d ccv3.Destination) bool {
+			app := p.apps[d.App.GUID]
+			process := "web"
+			if d.App.Process != nil {
+				process = d.App.Process.Type
+			}
+			return app.Space() == ref.Space() && obs.Ledger.Owns(ref, manifest.Pointer("destinations", app.Name()+"/"+process))
+		}
+		marked := decodeLedger(route.Metadata.Annotation(appliedAnnotation)) != nil
+		strange := slices.ContainsFunc(route.Destinations, func(d ccv3.Destination) bool { return !ours(d) })
+		if !strange && (marked || len(route.Destinations) > 0) {
+			obs.Ledger.Own(ref, "")
+		}
+	}
 }
 
 // routeRefs names a route as the space that it belongs to does, and as those do that it is shared with.

@@ -3,6 +3,7 @@ package cloudfoundry
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,6 +37,7 @@ type appData struct {
 	set    manifest.Set     // the live routes and bindings of the app
 	ids    map[manifest.Ref]string
 	ledger []string // what Fettle owned of the app before this plan
+	kept   []string // of that, what other steps of the plan remove, and take out of the ledger themselves
 }
 
 type planner struct {
@@ -191,6 +193,13 @@ func (p *planner) finishApp(s *platform.Step) {
 		}
 	}
 	data.ledger = owned(live.Ledger, s.Ref, data.set)
+	for _, o := range data.set.Of(manifest.KindRoute) {
+		for _, key := range p.lostBy(o.Ref) {
+			if name, process := splitDestination(key); name == s.Ref.Name() && slices.Contains(data.ledger, routeKey(o.Ref.Name(), process)) {
+				data.kept = append(data.kept, routeKey(o.Ref.Name(), process))
+			}
+		}
+	}
 	if data.live != nil {
 		for pointer := range data.live.Secrets {
 			data.ledger = append(data.ledger, secretKey(pointer))
@@ -204,15 +213,41 @@ func (p *planner) finishRoute(s *platform.Step) {
 	s.Desired = only(p.in.Desired, s.Ref)
 	data := &routeData{
 		guid: p.in.Live.IDs[s.Ref], space: p.in.Live.IDs[manifest.Ref{Kind: manifest.KindSpace, Path: s.Ref.Space()}],
-		apps: map[manifest.Ref]string{},
+		apps: map[manifest.Ref]string{}, disown: map[string][]string{},
 	}
-	for _, c := range s.Changes {
-		if keys := manifest.SplitPointer(c.Path); len(keys) == 2 && keys[0] == "destinations" {
-			app := destinationApp(c.Ref, keys[1])
-			data.apps[app] = p.in.Live.IDs[app]
+	for _, key := range p.lostBy(s.Ref) {
+		app, process := splitDestination(key)
+		ref := s.Ref.Child(manifest.KindApp, app)
+		data.apps[ref] = p.in.Live.IDs[ref]
+		if p.in.Desired.Get(ref) != nil && p.in.Live.Ledger.Owns(s.Ref, manifest.Pointer("destinations", key)) {
+			data.disown[data.apps[ref]] = append(data.disown[data.apps[ref]], routeKey(s.Ref.Name(), process))
 		}
 	}
 	s.Data = data
+}
+
+// lostBy lists the destinations that the route's own step takes from it, all of them if it is deleted.
+func (p *planner) lostBy(route manifest.Ref) []string {
+	var lost []string
+	step := p.steps[route]
+	if step == nil {
+		return nil
+	}
+	for _, c := range step.Changes {
+		switch keys := manifest.SplitPointer(c.Path); {
+		case c.Op != diff.Remove:
+		case len(keys) == 0:
+			lost = slices.Sorted(maps.Keys(destinations(p.in.Live.Live.Get(route))))
+		case len(keys) == 2 && keys[0] == "destinations":
+			lost = append(lost, keys[1])
+		}
+	}
+	return lost
+}
+
+// deletes reports whether the step deletes the resource that it is about.
+func deletes(s *platform.Step) bool {
+	return slices.ContainsFunc(s.Changes, func(c diff.Change) bool { return c.Ref == s.Ref && c.Op == diff.Remove && c.Path == "" })
 }
 
 func concerns(s *platform.Step, ref manifest.Ref) bool {
@@ -235,14 +270,24 @@ func (p *planner) requires(s *platform.Step) []string {
 			need(ref)
 		}
 	}
+	if deletes(s) && s.Ref.Kind == manifest.KindApp {
+		// With the app goes the ledger that says whose its routes are: they are deleted before.
+		for _, o := range p.in.Live.Live.Of(manifest.KindRoute) {
+			if other := p.steps[o.Ref]; other != nil && deletes(other) && hangsOn(o, s.Ref) {
+				need(o.Ref)
+			}
+		}
+		return ids
+	}
 	for _, c := range s.Changes {
 		switch {
 		case c.Ref.Kind != manifest.KindRoute:
 		case s.Ref.Kind == manifest.KindApp && c.Op == diff.Add && c.Path == "": // created before it is mapped
 			need(c.Ref)
-		case s.Ref.Kind == manifest.KindRoute && c.Op == diff.Remove && strings.HasPrefix(c.Path, "/destinations/"):
+		case s.Ref.Kind == manifest.KindRoute && c.Op == diff.Remove && (c.Path == "" || strings.HasPrefix(c.Path, "/destinations/")):
+			// Until the apps have what takes its place, the route leads where it did.
 			for _, other := range p.steps {
-				if other.Ref.Kind == manifest.KindApp && concerns(other, s.Ref) {
+				if other.Ref.Kind == manifest.KindApp && !deletes(other) && (concerns(other, s.Ref) || hangsOn(p.in.Live.Live.Get(s.Ref), other.Ref)) {
 					need(other.Ref)
 				}
 			}

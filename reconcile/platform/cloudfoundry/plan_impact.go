@@ -25,7 +25,7 @@ func judge(c diff.Change) (diff.Impact, string) {
 func judgeApp(c diff.Change, keys []string) (diff.Impact, string) {
 	if len(keys) == 0 {
 		if c.Op == diff.Remove {
-			return diff.ImpactImpossible, "Fettle never deletes an app; delete it by hand (cf delete " + c.Ref.Name() + ") if it is no longer wanted"
+			return diff.ImpactInPlace, "deletes the app; its routes stay, unless they are deleted too"
 		}
 		return diff.ImpactInPlace, "creates the app"
 	}

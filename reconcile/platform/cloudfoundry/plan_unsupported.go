@@ -2,7 +2,6 @@ package cloudfoundry
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	"github.com/fettle-gitops/fettle/manifest"
@@ -53,12 +52,6 @@ func (p *planner) refuse() []platform.Problem {
 				})
 			}
 		}
-	}
-	for _, mark := range p.in.Desired.Prunes() {
-		found = append(found, platform.Problem{
-			Origin: mark.Origin, Message: fmt.Sprintf("meta.prune: no %s of space %s is deleted, because pruning is not applied yet", mark.Kind, mark.Space),
-			Hint: "delete by hand what is not declared; the rest of the plan is not affected",
-		})
 	}
 	slices.SortFunc(found, func(a, b platform.Problem) int {
 		return cmp.Or(cmp.Compare(a.Step, b.Step), cmp.Compare(a.Message, b.Message))
