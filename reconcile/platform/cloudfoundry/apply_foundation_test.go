@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 
@@ -240,7 +242,8 @@ func (f *foundation) converged(text string) {
 
 // wire carries requests to the sandbox, notes them, and may lose them.
 type wire struct {
-	next http.RoundTripper
+	next  http.RoundTripper
+	bytes atomic.Int64 // of request bodies
 
 	mu    sync.Mutex
 	calls []string
@@ -263,6 +266,9 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		return w.next.RoundTrip(r)
 	}
 	w.mu.Lock()
+	if r.Body != nil {
+		r.Body = &counted{r.Body, &w.bytes}
+	}
 	w.calls = append(w.calls, r.Method+" "+r.URL.Path)
 	n, fault := len(w.calls)-w.since, w.fault
 	w.mu.Unlock()
@@ -285,6 +291,17 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("unexpected EOF")
 	}
 	return &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+}
+
+type counted struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 func (w *wire) log() []string {

@@ -5,11 +5,15 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
+	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -29,6 +33,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox"
+	"github.com/fettle-gitops/fettle/reconcile/platform/platformtest"
 )
 
 // elsewhere answers for servers that are not the foundation, in process, by host.
@@ -96,8 +102,23 @@ func sum(data []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
+// modes of the files in the newest package.
+func (f *foundation) modes() map[string]string {
+	f.t.Helper()
+	modes := map[string]string{}
+	for _, e := range f.newest().File {
+		modes[e.Name] = e.Mode().String()
+	}
+	return modes
+}
+
 // packed lists what the newest package of the foundation holds.
 func (f *foundation) packed() []string {
+	f.t.Helper()
+	return slices.Sorted(maps.Keys(f.modes()))
+}
+
+func (f *foundation) newest() *zip.Reader {
 	f.t.Helper()
 	all := list[ccv3.Package](f, "/v3/packages")
 	var data []byte
@@ -106,12 +127,7 @@ func (f *foundation) packed() []string {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	var names []string
-	for _, e := range z.File {
-		names = append(names, e.Name)
-	}
-	slices.Sort(names)
-	return names
+	return z
 }
 
 func (p pass) count(request string) int {
@@ -423,5 +439,113 @@ func TestPackageIsGone(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Files that the platform has from an earlier upload, of whatever app, are not sent again. Asking costs a request, so it is
+// asked only where much can be saved.
+func TestResourceMatching(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		big := func(seed uint64) []byte {
+			data := make([]byte, 700<<10)
+			_, _ = rand.NewChaCha8([32]byte{byte(seed)}).Read(data)
+			return data
+		}
+		one, two, run := big(1), big(2), append([]byte("#!/bin/sh\n"), big(3)...)
+		f.files = fstest.MapFS{
+			"a/lib/one.jar": {Data: one, Mode: 0o644}, "a/lib/two.jar": {Data: two, Mode: 0o644}, "a/bin/run": {Data: run, Mode: 0o755},
+			"a/Procfile": {Data: []byte("web: bin/run\n"), Mode: 0o644}, "a/link": {Data: []byte("lib/one.jar"), Mode: fs.ModeSymlink | 0o777},
+		}
+		app := func(name string) string { return "applications:\n- {name: " + name + ", path: a, no-route: true}\n" }
+		sent := func(text string) (int64, pass) {
+			before := f.wire.bytes.Load()
+			p := f.mustRun(text)
+			f.converged(text)
+			return f.wire.bytes.Load() - before, p
+		}
+		n, p := sent(app("first"))
+		if made := len(besidePolling(p.applying)); n < 2_000_000 || made > 12 || p.count("POST /v3/resource_matches") != 1 {
+			t.Errorf("the first upload: %d bytes, %d requests", n, made)
+		}
+		whole := f.packed()
+
+		f.files["a/Procfile"] = &fstest.MapFile{Data: []byte("web: bin/run now\n"), Mode: 0o644}
+		n, p = sent(app("first"))
+		if said := strings.Join(p.events, "\n"); n > 50_000 || !strings.Contains(said, "uploading 2 of 5 files, 28 B; the platform has the others") {
+			t.Errorf("a small change: %d bytes sent\n%s", n, said)
+		}
+		if got := f.packed(); !slices.Equal(got, whole) {
+			t.Errorf("the package holds %v, want %v", got, whole)
+		}
+		if got := f.modes()["bin/run"]; got != "-rwxr-xr-x" {
+			t.Errorf("bin/run has mode %s", got)
+		}
+
+		// Another app of nothing but known files is uploaded without any.
+		f.files = fstest.MapFS{"a/x/1.jar": {Data: one, Mode: 0o644}, "a/2.jar": {Data: two, Mode: 0o644}}
+		if n, _ = sent(app("second")); n > 50_000 {
+			t.Errorf("an app of known files: %d bytes sent", n)
+		}
+		if got := f.packed(); !slices.Equal(got, []string{"2.jar", "x/1.jar"}) {
+			t.Errorf("the package holds %v", got)
+		}
+
+		// Not to get an answer is no failure.
+		f.files["a/more"] = &fstest.MapFile{Data: run, Mode: 0o644}
+		f.box.SetFaults(sandbox.Fault{Method: "POST", Pattern: "/v3/resource_matches", Probability: 1, Status: 500})
+		n, p = sent(app("second"))
+		if said := strings.Join(p.events, "\n"); n < 2_000_000 || !strings.Contains(said, "so all are uploaded") {
+			t.Errorf("%d bytes sent\n%s", n, said)
+		}
+
+		f.files = fstest.MapFS{"a/small": {Data: []byte("x"), Mode: 0o644}}
+		if _, p = sent(app("third")); p.count("POST /v3/resource_matches") != 0 {
+			t.Error("it was asked for a few bytes")
+		}
+	})
+}
+
+// Killed after any request, or with a connection cut at any, an upload is completed by the next run and not made twice.
+func TestDropletUploadIsReentrant(t *testing.T) {
+	text := "version: 2\napps:\n- {name: shop, droplet: {path: shop.tgz}}\n"
+	for _, fate := range []platformtest.Fate{platformtest.Lost, platformtest.Unanswered, stored503} {
+		for n := 1; ; n++ {
+			reached := false
+			synctest.Test(t, func(t *testing.T) {
+				f := newFoundation(t)
+				f.files["shop.tgz"] = &fstest.MapFile{Data: tgz(t, map[string]string{"app/run": "one"})}
+				p, d := f.prepare(t.Context(), text)
+				ctx, kill := context.WithCancel(t.Context())
+				f.wire.install(func(i int) platformtest.Fate {
+					switch {
+					case i == n:
+						reached = true
+						kill()
+						return fate
+					case i > n:
+						return platformtest.Lost
+					}
+					return platformtest.Answered
+				})
+				f.apply(ctx, d, &p)
+				kill()
+				f.wire.install(nil)
+				f.mustRun(text)
+				f.converged(text)
+				if n := len(list[ccv3.Droplet](f, "/v3/droplets")); n != 1 {
+					t.Errorf("%d droplets", n)
+				}
+			})
+			if !reached {
+				if n < 6 {
+					t.Errorf("only %d positions", n)
+				}
+				break
+			}
+			if t.Failed() {
+				t.Fatalf("fate %v at request %d", fate, n)
+			}
+		}
 	}
 }

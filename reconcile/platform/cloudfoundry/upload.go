@@ -89,7 +89,7 @@ func (r *appRun) known(ctx context.Context, files *bits.Files) (known string, re
 			if ctx.Err() != nil {
 				return "", nil, context.Cause(ctx)
 			}
-			r.say("the platform does not say which files it has, so all are uploaded")
+			r.say(fmt.Sprintf("the platform does not say which files it has, so all are uploaded (%v)", err))
 			return "", files, nil
 		}
 		has := map[string]bool{}

@@ -73,7 +73,7 @@ func presentPackage(q *cc.Req, p *world.Package) tree.Obj {
 		}
 		data = tree.O("image", p.Image, "username", cc.OrNil(p.Username), "password", password)
 	} else {
-		data = tree.O("error", nil, "checksum", tree.O("type", "sha256", "value", cc.OrNil(p.Checksum)))
+		data = tree.O("error", cc.OrNil(p.Error), "checksum", tree.O("type", "sha256", "value", cc.OrNil(p.Checksum)))
 		links.Set("upload", q.Action(self+"/upload", "POST"))
 		links.Set("download", q.Link(self+"/download"))
 	}
@@ -306,7 +306,7 @@ func uploadPackage(q *cc.Req) (*cc.Reply, error) {
 	if p.State != world.AwaitingUpload {
 		return nil, cc.NewError(400, 150004, "PackageBitsAlreadyUploaded", "Bits may be uploaded only once. Create a new package to upload different bits.")
 	}
-	p.Bits = bits
+	p.Bits, p.Matched = bits, namedResources(matched)
 	p.Procfile, p.Faults = inspect(bits)
 	p.State = world.ProcessingUpload
 	q.Touch(&p.Base)
@@ -320,9 +320,19 @@ func packageReady(tx *cc.Tx, guid string) {
 	if !ok {
 		return
 	}
+	tx.Touch(&p.Base)
+	if len(p.Matched) > 0 {
+		bits, err := assemble(tx, p)
+		if err != nil {
+			p.State, p.Error = world.Failed, err.Error()
+			return
+		}
+		p.Bits, p.Matched = bits, nil
+		p.Procfile, p.Faults = inspect(bits)
+	}
+	p.Pooled = pool(tx, p.Bits)
 	sum := sha256.Sum256(p.Bits)
 	p.Checksum, p.State = hex.EncodeToString(sum[:]), world.Ready
-	tx.Touch(&p.Base)
 }
 
 // inspect looks into zipped bits for a Procfile and for files that ask for a fault. Anything that is no zip has neither.
@@ -371,23 +381,4 @@ func downloadPackage(q *cc.Req) (*cc.Reply, error) {
 	}
 	runtime.Audit(&q.Tx, a, "audit.app.package.download", tree.O("package_guid", p.GUID))
 	return &cc.Reply{Status: 200, Body: p.Bits, Type: "application/zip"}, nil
-}
-
-// matchResources knows no file: clients then upload everything, which is always right.
-func matchResources(q *cc.Req) (*cc.Reply, error) {
-	b, err := q.Body("resources")
-	if err != nil {
-		return nil, err
-	}
-	l, ok := b.Get("resources").([]any)
-	if !ok {
-		b.Add("Resources must be an array")
-	}
-	if len(l) == 0 {
-		b.Add("Resources must have at least 1 resource")
-	}
-	if err := b.Err(); err != nil {
-		return nil, err
-	}
-	return cc.Created(tree.O("resources", []any{})), nil
 }

@@ -100,9 +100,20 @@ type Package struct {
 	Password string `json:"password,omitempty"`
 	Source   string `json:"source,omitempty"` // the package it is copied from
 
+	Error   string            `json:"error,omitempty"`
+	Matched []Resource        `json:"matched,omitempty"` // files of the pool that the upload named
+	Pooled  map[string]string `json:"pooled,omitempty"`  // files of Bits that the pool knows: SHA-1, path
+
 	// What a look into the bits found.
 	Procfile [][2]string `json:"procfile,omitempty"` // process type, command
 	Faults   []string    `json:"faults,omitempty"`
+}
+
+// Resource is a file that the pool holds, and what it is to be in a package.
+type Resource struct {
+	SHA1 string `json:"sha1"`
+	Path string `json:"path"`
+	Mode string `json:"mode,omitempty"`
 }
 
 // States of builds and droplets, beside Failed, AwaitingUpload, ProcessingUpload, Copying and Expired.
