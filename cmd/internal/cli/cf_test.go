@@ -1,16 +1,25 @@
 package cli_test
 
 import (
+	"archive/zip"
+	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
 )
 
 // TestCF drives the sandbox with the cf CLI itself: testdata/cf/*.txtar, a script for each group of its commands. It is
@@ -19,6 +28,7 @@ import (
 //
 //	login USER           cf api, auth and target acme/dev
 //	keep NAME REGEXP     puts what the first group of REGEXP matches in the last output into $NAME
+//	package APP          lists mode, name and content of what was uploaded for an app
 //	broker               starts an OSBAPI service broker: $BROKER
 func TestCF(t *testing.T) {
 	if testing.Short() {
@@ -37,7 +47,7 @@ func TestCF(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"sandbox": cmdSandbox, "api": cmdAPI, "login": cmdLogin, "keep": cmdKeep, "broker": cmdBroker, "until": cmdUntil,
+			"sandbox": cmdSandbox, "api": cmdAPI, "login": cmdLogin, "keep": cmdKeep, "broker": cmdBroker, "until": cmdUntil, "package": cmdPackage,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -86,6 +96,30 @@ func cmdKeep(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%q matches nothing to keep in\n%s", args[1], out)
 	}
 	ts.Setenv(args[0], m[1])
+}
+
+func cmdPackage(ts *testscript.TestScript, neg bool, args []string) {
+	api := client(ts, "admin")
+	packages, _, err := ccv3.List[ccv3.Package](context.Background(), api, resolve(ts, api, "/v3/apps/{app:"+args[0]+"}/packages"), nil)
+	ts.Check(err)
+	var data []byte
+	_, err = api.Do(context.Background(), "GET", "/v3/packages/"+packages[0].GUID+"/download", nil, &data)
+	ts.Check(err)
+	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	ts.Check(err)
+	var lines []string
+	for _, f := range z.File {
+		if f.Mode().IsDir() { // cf push has them, Git does not know them, the controller drops them
+			continue
+		}
+		r, err := f.Open()
+		ts.Check(err)
+		content, err := io.ReadAll(r)
+		ts.Check(err)
+		lines = append(lines, fmt.Sprintf("%s %s %s", f.Mode(), f.Name, bytes.TrimSpace(content)))
+	}
+	slices.Sort(lines)
+	fmt.Fprintln(ts.Stdout(), strings.Join(lines, "\n"))
 }
 
 // cmdBroker starts a broker of one offering with two free plans, which does everything at once.

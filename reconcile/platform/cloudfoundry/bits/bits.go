@@ -1,14 +1,15 @@
 // Package bits decides which files make up an app's code, identifies them, and packs them for the upload.
 //
-// The choice is that of `cf push`: everything below the path but what .cfignore and a list of defaults leave out, and
-// a path that is a file is an archive (.zip, .jar, .war) and is uploaded as it is.
+// The choice is that of `cf push`: everything below the path but what .cfignore and a list of defaults leave out. A symlink
+// is uploaded as one, wherever it points: it is never followed. A path that is a file is an archive (.zip, .jar, .war) and is
+// uploaded as it is; `cf push` packs it anew, without what an ignore list names.
 //
 // The [Files.Digest] depends on names, on content and on the two modes that Git keeps (executable or not), and on
 // nothing else: it is the same for a commit and for a folder with the same files, on every machine, at every time. So it
 // can be noted on what was uploaded, and code that did not change is never uploaded or staged again. Where the file
 // system knows Git's hash of a file, nothing is read to find the digest.
 //
-// The package reads; it never changes a file, writes a temporary one, or follows a symlink out of the path.
+// The package reads; it never changes a file, writes a temporary one, or follows a symlink.
 package bits
 
 import (
@@ -155,9 +156,6 @@ func (f *Files) walk(dir, prefix string, ignored *ignore.GitIgnore) error {
 		switch {
 		case info.Mode()&fs.ModeSymlink != 0:
 			entry.mode = symlink
-			if err := f.checkLink(entry); err != nil {
-				return err
-			}
 		case !info.Mode().IsRegular():
 			return &Error{Path: at, Message: "it is neither a file nor a folder nor a symlink", Hint: "name it in " + IgnoreFile}
 		case info.Mode()&0o100 != 0:
@@ -166,18 +164,6 @@ func (f *Files) walk(dir, prefix string, ignored *ignore.GitIgnore) error {
 			entry.mode = regular
 		}
 		f.entries = append(f.entries, entry)
-	}
-	return nil
-}
-
-// checkLink refuses what the controller refuses after the upload: "Symlink(s) point outside of root folder".
-func (f *Files) checkLink(link file) error {
-	target, err := fs.ReadLink(f.fsys, link.path)
-	if err != nil {
-		return &Error{Path: link.path, Message: cause(err), Err: err}
-	}
-	if resolved := path.Join(path.Dir(link.name), target); path.IsAbs(target) || resolved == ".." || strings.HasPrefix(resolved, "../") {
-		return &Error{Path: link.path, Message: fmt.Sprintf("the symlink points out of the app's folder, to %s; the platform refuses that", target), Hint: "replace it by a copy, or name it in " + IgnoreFile}
 	}
 	return nil
 }
