@@ -37,7 +37,9 @@
 //	GET   apps?names                                the app is new, and its guid not known yet
 //	PATCH apps/:guid/environment_variables          a variable is no longer declared (DELETE for a sidecar or a binding)
 //	GET   packages, builds                          the code changed: is it there already?
+//	POST  resource_matches                          the files that may be known already are 1 MiB or more
 //	POST  packages, packages/:guid/upload, builds   it is not
+//	POST  droplets, PATCH droplets/:guid, upload    instead of these, for a droplet that was staged elsewhere
 //	PATCH apps/:guid/relationships/current_droplet  the app does not run
 //	POST  apps/:guid/actions/start
 //	POST  deployments                               it runs, and instances have to be replaced
@@ -55,7 +57,8 @@
 // # What stands on the resources themselves
 //
 // Fettle keeps no book of its own about a foundation: annotations on the app tell what was applied before (ledger.go) and
-// whether a change waits for a restart, an annotation on the package tells which files it holds.
+// whether a change waits for a restart, an annotation on the package, on its builds and on an uploaded
+// droplet tells which code it holds.
 //
 // # What is Fettle's own
 //
