@@ -99,6 +99,7 @@ func (r *appRun) run(ctx context.Context) error {
 		r.rollOut,   // deployment, start or stop
 		r.after,     // the task that comes after
 		r.detach,    // unmap what is no longer declared, now that nothing goes back any more
+		r.describe,  // metadata of the processes, which a deployment makes anew
 		r.finish,    // nothing is pending
 	} {
 		if err := do(ctx); err != nil {

@@ -75,6 +75,32 @@ func (r *appRun) scaleToZero(ctx context.Context, process string) error {
 		"/v3/apps/"+r.guid+"/processes/"+url.PathEscape(process)+"/actions/scale", body)
 }
 
+// describe gives the processes their labels and annotations. The ledger is widened before.
+func (r *appRun) describe(ctx context.Context) error {
+	for _, name := range slices.Sorted(maps.Keys(mapOf(r.app.Spec["processes"]))) {
+		metadata, changed := described(r.app, r.step.Changes, "processes", name)
+		if !changed {
+			continue
+		}
+		doing := "describing the process " + name
+		if r.ledger == "" {
+			r.ledger = encodeLedger(append(r.owns(), r.data.ledger...))
+			if err := r.annotate(ctx, map[string]string{appliedAnnotation: r.ledger}, nil); err != nil {
+				return err
+			}
+			r.changed = true
+		}
+		var process ccv3.Process
+		if err := r.get(ctx, doing, "/v3/apps/"+r.guid+"/processes/"+url.PathEscape(name), &process); err != nil {
+			return err
+		}
+		if err := r.do(ctx, doing, http.MethodPatch, "/v3/processes/"+process.GUID, map[string]any{"metadata": metadata}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // unbind deletes a service binding; the service instance stays.
 func (r *appRun) unbind(ctx context.Context, ref manifest.Ref) error {
 	name := r.instance(ref)

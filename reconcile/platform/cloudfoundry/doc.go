@@ -44,6 +44,7 @@
 //	POST  apps/:guid/actions/start
 //	POST  deployments                               it runs, and instances have to be replaced
 //	DELETE routes/:guid/destinations/:guid          no longer declared; this late, because until here there is a way back
+//	GET, PATCH processes/:guid                      labels and annotations of a process
 //	PATCH apps/:guid                                nothing is pending any more
 //	DELETE apps/:guid                               the app is pruned; its routes, where they are too, went before it
 //

@@ -108,9 +108,11 @@ func readLedger(ledger diff.Ledger, text string, app *manifest.Object, routes, b
 	for _, collection := range []string{"/environment_variables", "/metadata/labels", "/metadata/annotations", "/processes", "/sidecars"} {
 		v, _ := manifest.Lookup(app.Spec, collection)
 		elements, _ := v.(map[string]any)
-		for name := range elements {
-			if pointer := collection + manifest.Pointer(name); a.has(pointer) {
-				own(app.Ref, pointer)
+		for name, element := range elements {
+			for _, pointer := range append(metadataKeys(collection+manifest.Pointer(name), mapOf(element)), collection+manifest.Pointer(name)) {
+				if a.has(pointer) {
+					own(app.Ref, pointer)
+				}
 			}
 		}
 	}

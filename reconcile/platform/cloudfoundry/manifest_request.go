@@ -112,6 +112,8 @@ func (m *manifestRequest) changeApp(keys []string, o *manifest.Object) {
 	case keys[0] == "sidecars":
 		// A new sidecar needs all of its fields, and an existing one does not mind.
 		keys = keys[:min(2, len(keys))]
+	case keys[0] == "processes" && len(keys) > 2 && keys[2] == "metadata":
+		return // a manifest knows none, see appRun.describe
 	case keys[0] == "processes" && len(keys) > 3:
 		// The endpoint is valid only beside type http, and leaving http drops it (observed).
 		keys = keys[:3]
@@ -199,10 +201,11 @@ func ledgerKeys(app *manifest.Object, set manifest.Set) []string {
 	for _, collection := range []string{"/environment_variables", "/metadata/labels", "/metadata/annotations", "/processes", "/sidecars"} {
 		v, _ := manifest.Lookup(app.Spec, collection)
 		elements, _ := v.(map[string]any)
-		for name := range elements {
+		for name, element := range elements {
 			if pointer := collection + manifest.Pointer(name); pointer != webProcess {
 				keys = append(keys, pointer)
 			}
+			keys = append(keys, metadataKeys(collection+manifest.Pointer(name), mapOf(element))...)
 		}
 	}
 	for pointer, secret := range app.Secrets {

@@ -110,6 +110,9 @@ func (p *picture) processes(o *manifest.Object, guid string, active bool) {
 	all := map[string]any{}
 	for _, process := range p.readings.processes[guid] { // oldest first
 		all[process.Type] = map[string]any{
+			"metadata": map[string]any{
+				"labels": published(process.Metadata.Labels), "annotations": published(process.Metadata.Annotations),
+			},
 			"user":                               text(process.User),
 			"instances":                          process.Instances,
 			"memory_in_mb":                       process.MemoryInMB,

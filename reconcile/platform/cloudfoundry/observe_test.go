@@ -112,12 +112,12 @@ func TestObserve(t *testing.T) {
 				"sidecars":              map[string]any{"proxy": map[string]any{"command": "side --car", "process_types": []any{"web", "worker"}, "memory_in_mb": int64(32)}},
 				"processes": map[string]any{
 					"web": map[string]any{
-						"command": "run --me", "user": "vcap", "instances": int64(2), "memory_in_mb": int64(512), "disk_in_mb": int64(600), "log_rate_limit_in_bytes_per_second": int64(16384),
+						"metadata": none, "command": "run --me", "user": "vcap", "instances": int64(2), "memory_in_mb": int64(512), "disk_in_mb": int64(600), "log_rate_limit_in_bytes_per_second": int64(16384),
 						"health_check":           map[string]any{"type": "http", "timeout": int64(70), "invocation_timeout": int64(3), "interval": int64(7), "http_endpoint": "/health"},
 						"readiness_health_check": map[string]any{"type": "http", "invocation_timeout": int64(4), "interval": int64(8), "http_endpoint": "/ready"},
 					},
 					"worker": map[string]any{
-						"command": nil, "user": "vcap", "instances": int64(1), "memory_in_mb": int64(256), "disk_in_mb": int64(300), "log_rate_limit_in_bytes_per_second": int64(-1),
+						"metadata": none, "command": nil, "user": "vcap", "instances": int64(1), "memory_in_mb": int64(256), "disk_in_mb": int64(300), "log_rate_limit_in_bytes_per_second": int64(-1),
 						"health_check":           map[string]any{"type": "process", "timeout": nil, "invocation_timeout": nil, "interval": nil, "http_endpoint": nil},
 						"readiness_health_check": map[string]any{"type": "process", "invocation_timeout": nil, "interval": nil, "http_endpoint": nil},
 					},

@@ -92,6 +92,8 @@ func judgeProcess(c diff.Change, keys []string) (diff.Impact, string) {
 		return diff.ImpactInPlace, "scaled to 0 instances: the API cannot delete a process type"
 	case len(keys) == 2 && c.Op == diff.Add:
 		return diff.ImpactInPlace, "starts beside the other processes"
+	case len(keys) > 2 && keys[2] == "metadata":
+		return diff.ImpactNone, ""
 	case len(keys) == 3 && keys[2] == "instances":
 		return diff.ImpactInPlace, ""
 	}

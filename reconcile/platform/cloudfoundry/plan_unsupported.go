@@ -28,10 +28,6 @@ func unsupported(o *manifest.Object) map[string]string {
 	case manifest.KindApp:
 		in("/package/metadata", "metadata of a package")
 		input("buildpack_fallbacks", "/lifecycle/buildpacks", "a buildpack by name and, in its place, by url")
-		processes, _ := o.Spec["processes"].(map[string]any)
-		for name := range processes {
-			in(manifest.Pointer("processes", name, "metadata"), "metadata of process "+name)
-		}
 	}
 	return found
 }

@@ -332,6 +332,7 @@ func (r *appRun) inverse(m *manifestRequest, before manifest.Set) (calls []call,
 			env = append(env, keys[1])
 		case keys[0] == "sidecars" && added && len(keys) == 2:
 			calls = append(calls, func(ctx context.Context) error { return r.deleteSidecar(ctx, keys[1]) })
+		case keys[0] == "processes" && len(keys) > 2 && keys[2] == "metadata": // it comes after the rollout
 		case keys[0] == "processes" && added && len(keys) == 2:
 			calls = append(calls, func(ctx context.Context) error { return r.scaleToZero(ctx, keys[1]) })
 		case keys[0] == "processes" && added:

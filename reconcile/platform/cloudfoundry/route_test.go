@@ -21,7 +21,9 @@ version: 2
 apps:
 - name: web
   package: {path: web}
-  processes: [{type: web, scale: {memory: 64M}}, {type: worker, command: work, scale: {instances: 1, memory: 32M}}]
+  processes:
+  - {type: web, scale: {memory: 64M}, metadata: {labels: {tier: front}, annotations: {note: a b}}}
+  - {type: worker, command: work, scale: {instances: 1, memory: 32M}, metadata: {labels: {tier: back}}}
 - name: other
   package: {path: go}
 routes:
@@ -42,7 +44,7 @@ version: 2
 apps:
 - name: web
   package: {path: web}
-  processes: [{type: web, scale: {memory: 64M}}, {type: worker, command: work, scale: {instances: 1, memory: 32M}}]
+  processes: [{type: web, scale: {memory: 64M}, metadata: {labels: {tier: edge}}}, {type: worker, command: work, scale: {instances: 1, memory: 32M}}]
 - name: other
   package: {path: go}
 routes:
@@ -140,6 +142,21 @@ func (f *foundation) wantRoutes(want string) {
 	}
 }
 
+// tiers lists the label tier of the processes of web.
+func (f *foundation) tiers() string {
+	f.t.Helper()
+	var all []string
+	for _, p := range list[ccv3.Process](f, "/v3/apps/"+f.app("web")+"/processes") {
+		tier := ""
+		if v := p.Metadata.Labels["tier"]; v != nil {
+			tier = *v
+		}
+		all = append(all, p.Type+"="+tier)
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}
+
 func TestRoutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFoundation(t)
@@ -149,8 +166,14 @@ func TestRoutes(t *testing.T) {
 Waiting.apps.sandbox.test/Later stage=one gone=soon
 full.apps.sandbox.test stage=one loadbalancing=least-connection → web/web:8080 http1 → web/worker:9090 http1
 plain.apps.sandbox.test → web/web:8080 http1`)
+		if got := f.tiers(); got != "web=front worker=back" {
+			t.Errorf("labels of the processes: %s", got)
+		}
 		f.mustRun(routesSecond)
 		f.converged(routesSecond)
+		if got := f.tiers(); got != "web=edge worker=" { // which Git no longer speaks of
+			t.Errorf("labels of the processes: %s", got)
+		}
 		// Metadata that Git no longer speaks of goes, because Fettle had set it.
 		f.wantRoutes(`
 Waiting.apps.sandbox.test/Later stage=two → other/web:9191 http1
