@@ -215,12 +215,17 @@ func notPartOfAnApp(ctx context.Context, out string, run *reconcile.Run) error {
 	return nil
 }
 
+// withoutUser takes the credentials out of an address. The user of an SSH address is none: without git@ it leads elsewhere.
 func withoutUser(address string) string {
 	u, err := url.Parse(address)
 	if err != nil || u.User == nil {
 		return address
 	}
+	name := u.User.Username()
 	u.User = nil
+	if u.Scheme == "ssh" {
+		u.User = url.User(name)
+	}
 	return u.String()
 }
 
@@ -271,7 +276,10 @@ func openPlan(ctx context.Context, env Env, name string, where *manifestFlags, o
 	}
 	if plan.Source.Git != "" {
 		if err := where.pin(ctx, reading, plan.Source.Revision, pin); err != nil {
-			return nil, unsignedHint(err, repository == "" && !plan.Seal.Keyed)
+			if repository == "" && !plan.Seal.Keyed {
+				err = withheld(err, plan.Source.Git)
+			}
+			return nil, err
 		}
 	}
 	if p.target, err = where.target(reading); err != nil {
@@ -345,10 +353,11 @@ func (f *manifestFlags) pin(ctx context.Context, env Env, revision string, anywa
 	return nil
 }
 
-func unsignedHint(err error, withheld bool) error {
+// withheld says why a repository may have asked for a password in vain.
+func withheld(err error, repository string) error {
 	var e *source.Error
-	if withheld && errors.As(err, &e) && e.State == source.Unauthorized {
-		return fmt.Errorf("%w\n(the plan is not signed, so FETTLE_GIT_PASSWORD only goes to a repository that you name yourself: add --git %s)", err, strings.TrimSuffix(strings.SplitN(e.Source, " (", 2)[0], " "))
+	if errors.As(err, &e) && e.State == source.Unauthorized {
+		return fmt.Errorf("%w\n(the plan is not signed, so FETTLE_GIT_PASSWORD only goes to a repository that you name yourself: add --git %s)", err, repository)
 	}
 	return err
 }

@@ -24,6 +24,8 @@
 // processes/:guid), one of which would leave an audit event at every look. A role that may not read manifests gets features
 // and sidecars by themselves; the rest is reported as unobservable.
 //
+// [Driver.ServerDiff], which nobody has to call, makes one POST /v3/spaces/:guid/manifest_diff per space.
+//
 // Not read: weights of destinations, tasks, revisions.
 //
 // # What is written, and in which order
