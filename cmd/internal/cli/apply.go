@@ -59,6 +59,9 @@ a dry run found something to do.`,
 				if len(plan.ignore) > 0 {
 					return errors.New("--ignore is decided when the plan is made: fettle diff --ignore … --out PLAN")
 				}
+				if dry {
+					return errors.New("--dry-run does not go with a plan file, which was made without changing anything: see what it would do now with fettle diff")
+				}
 				return applyPlan(cmd.Context(), env, args[0], &where, &on, &key, pin, r, plan)
 			}
 			if pin || key.file != "" {
