@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -32,6 +33,25 @@ func Plain(s string) string {
 	return b.String()
 }
 
+// mapping reads a destination as people say it: "mapped", "mapped with http2 to port 9090".
+func mapping(value string) string {
+	var to struct {
+		Port     *int   `json:"port"`
+		Protocol string `json:"protocol"`
+	}
+	text := "mapped"
+	if json.Unmarshal([]byte(value), &to) != nil {
+		return Plain(value)
+	}
+	if to.Protocol != "" {
+		text += " with " + Plain(to.Protocol)
+	}
+	if to.Port != nil {
+		text += fmt.Sprintf(" to port %d", *to.Port)
+	}
+	return text
+}
+
 const longest = 80 // characters of a value; beyond, people look at the record itself
 
 // Value is one side of a record for one line of a terminal: the canonical text with its unit, "(secret)", or "(absent)".
@@ -40,8 +60,8 @@ func Value(d history.Drift, value string) string {
 	switch {
 	case value == "" && destination:
 		return "not mapped"
-	case value == "{}" && destination:
-		return "mapped"
+	case destination:
+		return mapping(value)
 	case value == "":
 		return "(absent)"
 	case d.Secret:
