@@ -72,6 +72,9 @@ a dry run found something to do.`,
 				return err
 			}
 			target.RolloutTimeout = on.rollout
+			if target.Settings, err = settingsOf(cmd); err != nil {
+				return err
+			}
 			if dry {
 				return dryRun(cmd.Context(), env, r, target, &plan)
 			}
@@ -99,6 +102,7 @@ a dry run found something to do.`,
 	where.prune.register(cmd)
 	on.register(cmd)
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "show the plan and its order, and change nothing")
+	registerSettings(cmd)
 	key.register(cmd)
 	cmd.Flags().BoolVar(&pin, "pin-revision", false, "with PLAN: apply the commit that the plan was made of, even if the branch has moved on")
 	cmd.Flags().BoolVar(&approve, "auto-approve", false, "apply without asking")

@@ -152,6 +152,13 @@ func (c *Config) target(name string, t Target) (agent.Target, error) {
 	if rt.Prune, err = t.Prune.pruning(); err != nil {
 		return agent.Target{}, fmt.Errorf("target %s: prune: %w", name, err)
 	}
+	settings := map[string]string{}
+	for key, value := range t.Rollout {
+		settings[strings.ReplaceAll(key, "_", "-")] = fmt.Sprint(value)
+	}
+	if rt.Settings, err = manifest.NewSettings(settings); err != nil {
+		return agent.Target{}, fmt.Errorf("target %s: rollout: %w", name, err)
+	}
 	for _, file := range t.SecretVarsFiles {
 		data, err := c.readFile(file, "target "+name+": secret_vars_files")
 		if err != nil {

@@ -82,6 +82,7 @@ type Target struct {
 	Timeout         duration       `yaml:"timeout"`
 	RolloutTimeout  duration       `yaml:"rollout_timeout"`
 	Prune           Prune          `yaml:"prune"`
+	Rollout         map[string]any `yaml:"rollout"`
 
 	Ignore []diff.IgnoreRule `yaml:"ignore"`
 }
