@@ -148,7 +148,8 @@ func (c *comparison) undeclared(have *manifest.Object) error {
 	case manifest.KindOrg, manifest.KindSpace:
 		return nil // the places where things live, not things that somebody left there
 	case manifest.KindServiceBinding:
-		if c.ledger.Owns(have.Ref, "") {
+		app := c.desired.Get(Change{Ref: have.Ref}.App())
+		if kept := app != nil && app.Ownership[manifest.AppBindings] == manifest.Additive; c.ledger.Owns(have.Ref, "") && !kept {
 			was, err := canonical(have.Spec)
 			if err != nil {
 				return err

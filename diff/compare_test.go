@@ -300,6 +300,13 @@ func TestCompareResources(t *testing.T) {
 			want:    []string{`remove service_binding acme/dev/web/db was {"app":"web"}`, "unmanaged service_binding acme/dev/web/by-hand"},
 		},
 		{
+			name:    "a binding that Fettle made stays where the app is additive about them",
+			desired: []*manifest.Object{{Ref: web, Ownership: map[string]manifest.Ownership{manifest.AppBindings: manifest.Additive}}},
+			live:    []*manifest.Object{{Ref: web}, {Ref: binding, Spec: tree{"app": "web"}}},
+			ledger:  diff.Ledger{binding: {"": true}},
+			want:    []string{"unmanaged service_binding acme/dev/web/db"},
+		},
+		{
 			name:    "a route that Git dropped loses our destinations only, and stays",
 			desired: []*manifest.Object{{Ref: web}},
 			live:    []*manifest.Object{{Ref: web}, {Ref: route, Spec: destination("web/web", "other/web")}},

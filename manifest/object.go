@@ -116,6 +116,10 @@ const (
 	Exact    Ownership = "exact"     // remove it
 )
 
+// AppBindings is where an app's Ownership speaks of its service bindings, which are resources of their own: Additive where
+// those that are not declared stay, even if Fettle made them.
+const AppBindings = "/service_bindings"
+
 // Object is one resource, declared or live.
 type Object struct {
 	Ref  Ref

@@ -244,6 +244,7 @@ func (d *document) appV2(n *yaml.Node) {
 		}
 		ownMetadata(a.object, "package")
 		a.object.Ownership["/processes"] = ThreeWay
+		a.object.Ownership[AppBindings] = Additive
 		d.declare(a.object)
 	})
 }
