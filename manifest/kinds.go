@@ -67,6 +67,7 @@ package manifest
 //
 //	type                    "managed"|"user-provided"
 //	service_offering, service_plan  string (managed)
+//	maintenance_info        {version: string} (managed)
 //	tags                    [sorted]
 //	credentials             {…}, secret as a whole, whole numbers only (user-provided)
 //	syslog_drain_url, route_service_url  string (user-provided)

@@ -343,7 +343,7 @@ func v2Instance(o *Object) *yaml.Node {
 		}
 	}
 	pick(n, o.Inputs, "parameters", "parameters")
-	pick(n, o.Spec, "tags", "tags", "credentials", "credentials")
+	pick(n, o.Spec, "maintenance_info", "maintenance_info", "tags", "tags", "credentials", "credentials")
 	for _, key := range userProvidedKeys[1:] {
 		if url, ok := o.Spec[key+"_url"]; ok {
 			appendPair(n, key, mapNode("url", url))

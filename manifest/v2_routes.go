@@ -174,7 +174,7 @@ func (d *document) serviceInstance(n *yaml.Node) {
 
 // What belongs to which type of service instance.
 var (
-	managedKeys      = []string{"service_offering", "service_plan", "parameters"}
+	managedKeys      = []string{"service_offering", "service_plan", "parameters", "maintenance_info"}
 	userProvidedKeys = []string{"credentials", "syslog_drain", "route_service"}
 )
 
@@ -236,6 +236,11 @@ func (d *document) instanceValues(o *Object, n *yaml.Node) {
 			if LooksSecret(key, text) {
 				o.Secrets[Pointer(key+"_url")] = true
 			}
+		}
+	}
+	if at := below(n, "maintenance_info", "version"); at != nil {
+		if text, ok := d.text(at); ok {
+			d.put(o, text, at, "maintenance_info", "version")
 		}
 	}
 	if c := childOf(n, "credentials"); c != nil && c.Kind == yaml.MappingNode {
