@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile/platform"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
@@ -32,6 +33,9 @@ type Config struct {
 	Remote http.RoundTripper
 	// Probe carries the requests of the setting health-url; the default is the network, with the certificates of Client.
 	Probe http.RoundTripper
+
+	// Sealer stands in for what cannot be read back, see package diff.
+	Sealer diff.Sealer
 }
 
 // Driver speaks to one foundation as one user. It keeps nothing between calls but the login.

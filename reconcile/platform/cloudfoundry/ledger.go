@@ -27,6 +27,9 @@ const (
 	pendingAnnotation = manifest.MetadataPrefix + "pending"
 	digestAnnotation  = manifest.MetadataPrefix + "digest"
 
+	// parametersAnnotation stands on a service instance: the seal (diff.Sealer) of the parameters that it was given.
+	parametersAnnotation = manifest.MetadataPrefix + "parameters"
+
 	ledgerVersion = "1:"
 	ledgerDigits  = 7
 	ledgerMax     = 5000

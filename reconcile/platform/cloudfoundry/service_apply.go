@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/manifest"
@@ -104,7 +105,7 @@ func (r serviceRun) bring(ctx context.Context, of service, now found) (done bool
 		return true, of.remove(ctx, now)
 	case now.live == nil:
 		r.say("creating")
-		return true, of.create(ctx)
+		return r.want.Spec["maintenance_info"] == nil, of.create(ctx) // an instance is made in the newest version
 	}
 	changes, err := diff.Compare(manifest.NewSet(r.want), manifest.NewSet(now.live), nil)
 	if err != nil {
@@ -192,6 +193,10 @@ func (r serviceRun) explained(doing string, err error) error {
 	e, ok := failed.(*platform.Error) //nolint:errorlint // one that was just made, not a cause
 	if !ok {
 		return failed
+	}
+	if strings.Contains(e.Message, "maintenance_info.version requested is invalid") {
+		e.Origin = r.want.FieldOrigin("/maintenance_info/version")
+		e.Hint = "declare the version that the plan has by now: `cf curl '/v3/service_plans?names=PLAN'` shows it as maintenance_info"
 	}
 	for _, known := range brokerTrouble {
 		if slices.ContainsFunc(known.titles, func(title string) bool { return ccv3.Is(err, title) }) {

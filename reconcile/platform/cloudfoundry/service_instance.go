@@ -61,11 +61,15 @@ func (r *instanceRun) create(ctx context.Context) error {
 			body[key] = v
 		}
 	}
-	if m, has := described(r.want, r.step.Changes); has {
-		body["metadata"] = m
-	}
+	m, has := described(r.want, r.step.Changes)
 	if p, ok := r.want.Inputs["parameters"]; ok {
-		body["parameters"] = p
+		if err := r.seal(&m, p); err != nil {
+			return err
+		}
+		body["parameters"], has = p, true
+	}
+	if has {
+		body["metadata"] = m
 	}
 	if spec["type"] == managed {
 		plan, err := r.plan(ctx)
@@ -86,6 +90,16 @@ func (r *instanceRun) create(ctx context.Context) error {
 			return err
 		}
 		return r.share(ctx, now.guid, slices.Sorted(maps.Keys(spaces)))
+	}
+	return err
+}
+
+// seal notes on the instance what parameters it was given, so that a change of them is seen: not every service broker
+// gives them back, and none says what it makes of them.
+func (r *instanceRun) seal(m *ccv3.Metadata, parameters any) error {
+	text, err := r.d.cfg.Sealer.Seal("parameters", parameters)
+	if err == nil {
+		m.Annotations[parametersAnnotation] = &text
 	}
 	return err
 }
@@ -144,12 +158,21 @@ func (r *instanceRun) update(ctx context.Context, now found, changes []diff.Chan
 			version = r.want.Spec["maintenance_info"]
 		case "credentials", "tags", "syslog_drain_url", "route_service_url":
 			patch[keys[0]] = r.want.Spec[keys[0]] // as a whole
+		case "parameters":
+			patch["parameters"] = r.want.Inputs["parameters"]
 		case "share_to":
 			s, u := sharing(c, keys)
 			share, unshare = append(share, s...), append(unshare, u...)
 		}
 	}
-	if m, changed := described(r.want, changes); changed {
+	m, changed := described(r.want, changes)
+	if p, ok := patch["parameters"]; ok {
+		changed = true
+		if err := r.seal(&m, p); err != nil {
+			return false, err
+		}
+	}
+	if changed {
 		patch["metadata"] = m
 	}
 	again := version != nil && patch["relationships"] != nil // a new plan has a version of its own

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile/platform"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
@@ -21,6 +22,7 @@ import (
 // serviceReadings is what the controller said of service instances and of what hangs on them, apart from the lists of
 // instances and of app bindings.
 type serviceReadings struct {
+	sealer    diff.Sealer
 	plans     map[string]ccv3.ServicePlan     // by guid
 	offerings map[string]ccv3.ServiceOffering // by guid
 	fixed     map[string]bool                 // guids of plans that an instance cannot change for another one
@@ -76,6 +78,7 @@ func withFields(query url.Values, fields ...string) url.Values {
 func (d *Driver) readServices(ctx context.Context, r *readings, desired manifest.Set) error {
 	var mu sync.Mutex // of the maps below
 	s := &r.services
+	s.sealer = d.cfg.Sealer
 	s.credentials, s.shares, s.fixed = map[string]reading{}, map[string]reading{}, map[string]bool{}
 	group, ctx := errgroup.WithContext(ctx)
 	spaces := map[string]string{}
@@ -325,10 +328,12 @@ func (p *picture) instance(instance ccv3.ServiceInstance, ref manifest.Ref) *man
 	if v := instance.MaintenanceInfo.Version; v != "" {
 		o.Spec["maintenance_info"] = map[string]any{"version": v}
 	}
-	if p.services.fixed[plan.GUID] {
-		o.Inputs = map[string]any{"fixed_plan": true}
+	o.Inputs = map[string]any{"fixed_plan": p.services.fixed[plan.GUID]}
+	declared := declaredAs(p.desired, ref)
+	if declared != nil && declared.Inputs["parameters"] != nil {
+		o.Inputs["parameters"] = diff.Sealed{Text: instance.Metadata.Annotation(parametersAnnotation), By: p.services.sealer}
 	}
-	put("share_to", p.services.shares, func(live map[string]any) map[string]any { return spellPlaces(live, declaredAs(p.desired, ref)) })
+	put("share_to", p.services.shares, func(live map[string]any) map[string]any { return spellPlaces(live, declared) })
 	return o
 }
 

@@ -104,6 +104,8 @@ func TestServices(t *testing.T) {
 			restarts int // rollouts of the app
 		}{
 			{"service_plan: {name: medium}", "service_plan: {name: large}", 0},
+			{"storage_gb: 5", "storage_gb: 6", 0},
+			{"service_plan: {name: large}", "service_plan: {name: small}\n  maintenance_info: {version: 15.4.0}", 0},
 			{"tags: [relational, eu]", "tags: [eu]", 1},
 			{"{labels: {team: shop}, annotations: {contact: a b}}", "{labels: {team: cart}, annotations: {}}", 0},
 			{"space: test}]", "space: test}, {org: acme, space: prod}]", 0},
@@ -138,7 +140,7 @@ func TestServices(t *testing.T) {
 		for what, edit := range map[string]func(){
 			"/tags": func() { f.job("PATCH", "/v3/service_instances/"+db.GUID, map[string]any{"tags": []string{"x"}}) },
 			"/service_plan": func() {
-				f.job("PATCH", "/v3/service_instances/"+db.GUID, map[string]any{"relationships": map[string]any{"service_plan": ccv3.To(f.plan("small"))}})
+				f.job("PATCH", "/v3/service_instances/"+db.GUID, map[string]any{"relationships": map[string]any{"service_plan": ccv3.To(f.plan("medium"))}})
 			},
 			"/metadata/labels/team": func() {
 				f.job("PATCH", "/v3/service_instances/"+db.GUID, map[string]any{"metadata": map[string]any{"labels": map[string]any{"team": "x"}}})
@@ -237,6 +239,7 @@ func TestBrokerRefusals(t *testing.T) {
 			{instance("c", "postgresql", "smal"), "has no plan smal in acme/dev", `did you mean "small"`, platform.Missing},
 			{instance("d", "postgres", "small"), "there is no service offering postgres", "cf marketplace", platform.Missing},
 			{instance("e", "chaos", "bind-fails") + "service_bindings: [{type: key, service_instance: {name: e}, name: k}]\n", "the sandbox refuses to bind", "its words", platform.Invalid},
+			{strings.Replace(instance("h", "postgresql", "small"), "}}]", "}, maintenance_info: {version: 16.0.0}}]", 1), "maintenance_info.version requested is invalid", "by now", platform.Invalid},
 			{instance("g", "licence", "standard") + "service_bindings: [{type: key, service_instance: {name: g}, name: k}]\n", "does not allow bindings", "", platform.Invalid},
 		} {
 			err := f.run(t.Context(), tt.text).outcome.Err()
