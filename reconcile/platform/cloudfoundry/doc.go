@@ -14,7 +14,10 @@
 //	/v3/processes?space_guids                 types, instances, sizes, users, health checks; commands are hidden here
 //	/v3/routes?space_guids                    routes, options, destinations
 //	/v3/deployments?status_values=ACTIVE      which apps are being rolled out (no filter by space exists)
-//	/v3/service_instances?space_guids         guids of service instances; only if bindings are declared
+//	/v3/service_instances?space_guids         service instances with plans and offerings; only if services are declared
+//	…/:guid/credentials                       one for each user-provided instance whose credentials are declared; leaves an audit event
+//	…/:guid/relationships/shared_spaces       one for each instance whose shares are declared
+//	/v3/service_credential_bindings?type=key  keys, if any is declared; /v3/service_route_bindings likewise
 //	/v3/service_credential_bindings?app_guids bindings, with the instances that they lead to (no filter by space exists)
 //	/v3/droplets?guids                        which package the current droplet was made of
 //	/v3/packages?guids                        docker image, and in an annotation of ours the digest of the files
