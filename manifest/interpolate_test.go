@@ -273,7 +273,7 @@ func TestWhereAManifestBelongs(t *testing.T) {
 		{"empty folder", fstest.MapFS{"x/y.txt": {}}, "x", Options{}, "x: the folder x contains no manifest (expected manifest.yml, orgs/ORG/SPACE/*.yml, or other *.yml files in it)"},
 		{"out of the repository", fstest.MapFS{}, "../x", Options{}, "../x: the path ../x leads out of the repository"},
 		{"twice in two files", fstest.MapFS{"x.yml": {Data: app}, "y.yml": {Data: []byte("applications:\n- name: A")}}, ".", Options{Org: "acme", Space: "dev"}, "y.yml:2:3: the apps a and A are the same, because names ignore case (it is first declared at x.yml:1:16)"},
-		{"a slash in an org", fstest.MapFS{"manifest.yml": {Data: app}}, ".", Options{Org: "a/b", Space: "dev"}, `manifest.yml:1:1: the org name "a/b" contains a /, which Fettle cannot handle`},
+		{"a slash in an org", fstest.MapFS{"manifest.yml": {Data: app}}, ".", Options{Org: "a/b", Space: "dev"}, `manifest.yml:1:1: the org name "a/b" contains a /; Cloud Foundry allows that, Fettle does not yet, because / separates the parts of its own names`},
 	} {
 		set, problems := Load(c.files, c.path, c.opts)
 		got := problems.Error()

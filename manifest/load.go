@@ -370,7 +370,7 @@ func (d *document) place() bool {
 			if first.at != nil {
 				at = first.at
 			}
-			d.bad(at, what+"-name", fmt.Sprintf("the %s name %q contains a /, which Fettle cannot handle", what, first.name), "")
+			d.bad(at, what+"-name", fmt.Sprintf("the %s name %q contains a /; Cloud Foundry allows that, Fettle does not yet, because / separates the parts of its own names", what, first.name), "")
 			ok = false
 		}
 		return first.name

@@ -260,7 +260,7 @@ func (d *document) declareApp(n *yaml.Node, f fields, ownership map[string]Owner
 	case !appNameForm.MatchString(a.name):
 		d.bad(name, "app-name", fmt.Sprintf("the app name %q contains characters that cannot be printed", shorten(a.name)), "")
 	case strings.Contains(a.name, "/"):
-		d.bad(name, "app-name", fmt.Sprintf("the app name %q contains a /, which Fettle cannot handle", shorten(a.name)), "use - or _ instead")
+		d.bad(name, "app-name", fmt.Sprintf("the app name %q contains a /; Cloud Foundry allows that, Fettle does not yet, because / separates the parts of its own names", shorten(a.name)), "use - or _ instead")
 		return
 	}
 	ref := Ref{Kind: KindApp, Path: d.org + "/" + d.space + "/" + a.name}

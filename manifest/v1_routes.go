@@ -9,7 +9,10 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-var hostForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
+var (
+	hostForm  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
+	hostChars = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+)
 
 // routes reads what leads to the app. no-route wins over everything; routes wins over random-route and
 // default-route, which only mean "some route" and leave it to the platform which.
@@ -36,6 +39,7 @@ func (a *v1App) routes() {
 	case random:
 		a.put(true, f.get("random_route"), "routed")
 		a.object.Inputs["random_route"] = true
+		a.randomHost(f.get("random_route"))
 	case byName:
 		a.put(true, f.get("default_route"), "routed")
 		a.object.Inputs["default_route"] = true
@@ -47,6 +51,26 @@ func (a *v1App) routes() {
 		if n.Kind == yaml.MappingNode {
 			a.route(n)
 		}
+	}
+}
+
+// What the controller appends to an app's name for random-route: -adjective-noun-xx, of words of 3 to 12 letters.
+const (
+	shortestSuffix = 11
+	longestSuffix  = 29
+	longestHost    = 63
+)
+
+// randomHost checks that the name can begin the host that the controller makes for random-route, if the app has no route.
+func (a *v1App) randomHost(at *yaml.Node) {
+	const hint = "write routes: with a host of your choice"
+	switch n := len(a.name); {
+	case !hostChars.MatchString(a.name):
+		a.bad(at, "random-route", fmt.Sprintf("the name %q cannot begin the host of a route: letters, digits, - and _ only", shorten(a.name)), hint)
+	case n+shortestSuffix > longestHost:
+		a.bad(at, "random-route", fmt.Sprintf("the name has %d characters; with the words that random-route appends, the host is longer than %d", n, longestHost), hint)
+	case n+longestSuffix > longestHost:
+		a.warn(at, "random-route", fmt.Sprintf("the name has %d characters; with the words that random-route appends, the host may become longer than %d, which fails", n, longestHost), hint)
 	}
 }
 

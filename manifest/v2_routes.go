@@ -68,7 +68,7 @@ func (d *document) destination(o *Object, url RouteURL, n *yaml.Node) {
 			return
 		}
 		if strings.Contains(process, "/") {
-			d.bad(t, "process-type", fmt.Sprintf("the process type %q contains a /, which Fettle cannot handle", shorten(process)), "")
+			d.bad(t, "process-type", fmt.Sprintf("the process type %q contains a /; Cloud Foundry allows that, Fettle does not yet, because / separates the parts of its own names", shorten(process)), "")
 			return
 		}
 	}
@@ -146,7 +146,7 @@ func (d *document) serviceInstance(n *yaml.Node) {
 		return
 	}
 	if strings.Contains(name, "/") {
-		d.bad(at, "service-instance", fmt.Sprintf("the service instance name %q contains a /, which Fettle cannot handle", shorten(name)), "use - or _ instead")
+		d.bad(at, "service-instance", fmt.Sprintf("the service instance name %q contains a /; Cloud Foundry allows that, Fettle does not yet, because / separates the parts of its own names", shorten(name)), "use - or _ instead")
 		return
 	}
 	ref := Ref{Kind: KindServiceInstance, Path: d.org + "/" + d.space + "/" + name}
@@ -326,7 +326,7 @@ func (d *document) serviceBinding(n *yaml.Node) {
 	case "key":
 		where = childOf(n, "name")
 		if target, ok = d.nameOf(where, "a service key"); ok && strings.Contains(target, "/") {
-			d.bad(where, "service-binding", fmt.Sprintf("the name %q contains a /, which Fettle cannot handle", shorten(target)), "use - or _ instead")
+			d.bad(where, "service-binding", fmt.Sprintf("the name %q contains a /; Cloud Foundry allows that, Fettle does not yet, because / separates the parts of its own names", shorten(target)), "use - or _ instead")
 			return
 		}
 		o.Ref = o.Ref.inSpace(KindServiceKey, instance+"/"+target)

@@ -419,6 +419,15 @@ func syntaxProblem(file string, data []byte, err error) Problem {
 			}
 		}
 	}
+	if q, found := findBrokenQuote(data); found && aboutQuotes.MatchString(says) {
+		p.Origin.Line, p.Origin.Column = q.line, q.column
+		p.Message, p.Hint = "this is not valid YAML: the quote that opens here is not closed, or not where it should be", "add the closing quote"
+		if q.inside {
+			p.Message = "this is not valid YAML: the quote closes before this, and text follows"
+			p.Hint = `a quote inside of 'single quotes' is written '', inside of "double quotes" \"`
+		}
+		return p
+	}
 	text := lines[p.Origin.Line-1]
 	column := len(text) - len(bytes.TrimLeft(text, " \t"))
 	switch colons := syntaxColon.FindAllIndex(text, -1); {
@@ -438,6 +447,9 @@ func syntaxProblem(file string, data []byte, err error) Problem {
 	p.Origin.Column = utf8.RuneCount(text[:column]) + 1
 	return p
 }
+
+// aboutQuotes are the mistakes that a quote out of place makes the YAML package report.
+var aboutQuotes = regexp.MustCompile(`unexpected end of stream|did not find expected (key|',' or|'-' indicator|<document start>)|could not find expected ':'|mapping values|unknown escape|document separator`)
 
 var (
 	syntaxColon = regexp.MustCompile(`:(\s|$)`)
