@@ -63,7 +63,7 @@ func Load(files fs.FS, path string, opts Options) (Set, Problems) {
 		l.problems = append(l.problems, l.vars.unused()...)
 	}
 	set := l.selectApps()
-	l.problems = l.problems.sorted().atMost()
+	l.problems = l.problems.sorted().once("missing-variable").atMost()
 	for name, data := range l.sources {
 		l.problems = l.problems.WithExcerpts(name, data)
 	}

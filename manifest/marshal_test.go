@@ -180,7 +180,9 @@ func canonicalApp(r *rapid.T) []*Object {
 	case 0:
 		app.Spec["routed"] = false
 	case 1:
-		app.Spec["routed"], app.Inputs["random_route"] = true, true
+		if name := app.Ref.Name(); hostChars.MatchString(name) && len(name)+longestSuffix <= longestHost {
+			app.Spec["routed"], app.Inputs["random_route"] = true, true
+		}
 	case 2:
 		for _, url := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a.example.com", "A.example.com/Path", "*.example.com", "example.com:1234", "b_c.example.com/x/y"}), 1, 3, strings.ToLower).Draw(r, "routes") {
 			o := &Object{

@@ -175,6 +175,29 @@ func excerpt(line string, column int) string {
 	return lead + string(runes) + "\n" + string(caret) + "^"
 }
 
+// once keeps of the problems of a rule that say the same of one file only the first, which then says how many more places
+// there are: a value that is missing is given once, however often it is used.
+func (ps Problems) once(rule string) Problems {
+	type same struct{ file, message string }
+	first, more := map[same]int{}, map[int]int{}
+	var kept Problems
+	for _, p := range ps {
+		if p.Rule == rule {
+			at := same{p.Origin.File, p.Message}
+			if i, seen := first[at]; seen {
+				more[i]++
+				continue
+			}
+			first[at] = len(kept)
+		}
+		kept = append(kept, p)
+	}
+	for i, n := range more {
+		kept[i].Message += fmt.Sprintf("; it is needed in %d more place%s", n, plural(n, "", "s"))
+	}
+	return kept
+}
+
 // sorted orders problems by position and drops repetitions.
 func (ps Problems) sorted() Problems {
 	slices.SortStableFunc(ps, func(a, b Problem) int {

@@ -25,6 +25,10 @@ func (d *document) v1() {
 		d.bad(d.root, "schema", err.Error(), "")
 		return
 	}
+	if childOf(d.root, "_schema-version") != nil && childOf(d.root, "applications") == nil {
+		d.bad(d.root, "manifest-shape", "this is a descriptor of a multi-target application, not an app manifest", "`cf deploy` of the MultiApps plugin reads it; name the app manifest with -f")
+		return
+	}
 	d.dropDefinitions("version", "applications", "org", "space")
 	check := schemaCheck{file: d.file, from: d.from, secret: d.secret, skip: d.open}
 	problems := check.validate(d.root, schema)
@@ -81,25 +85,26 @@ var appKeys = sync.OnceValue(func() map[string]bool {
 
 // Keys that cf push read once, or that people write in the wrong place, and what to write instead.
 var formerAppKeys = map[string]string{
-	"host":                 "write routes: with - route: HOST.DOMAIN",
-	"hosts":                "write routes: with - route: HOST.DOMAIN for each host",
-	"domain":               "write routes: with - route: HOST.DOMAIN",
-	"domains":              "write routes: with - route: HOST.DOMAIN for each domain",
-	"no-hostname":          "write routes: with - route: DOMAIN",
-	"inherit":              "put what is shared under a key x-common: &common and write <<: *common in each app",
-	"health-check-timeout": "write timeout: SECONDS (for the start) or health-check-invocation-timeout: SECONDS (for one check)",
-	"user":                 "the user belongs to a process: write processes: with - type: web and user: NAME",
-	"org":                  "write org: at the top of the manifest, beside applications:",
-	"space":                "write space: at the top of the manifest, beside applications:",
-	"labels":               "write metadata: with labels: in it",
-	"annotations":          "write metadata: with annotations: in it",
-	"environment":          "write env:",
-	"services_url":         "write services:",
-	"disk":                 "write disk_quota:",
-	"hostname":             "write routes: with - route: HOST.DOMAIN",
-	"url":                  "write routes: with - route: HOST.DOMAIN",
-	"urls":                 "write routes: with - route: HOST.DOMAIN for each of them",
-	"route":                "write routes: with - route: HOST.DOMAIN, or random-route: true",
+	"host":                  "write routes: with - route: HOST.DOMAIN",
+	"hosts":                 "write routes: with - route: HOST.DOMAIN for each host",
+	"domain":                "write routes: with - route: HOST.DOMAIN",
+	"domains":               "write routes: with - route: HOST.DOMAIN for each domain",
+	"no-hostname":           "write routes: with - route: DOMAIN",
+	"inherit":               "put what is shared under a key x-common: &common and write <<: *common in each app",
+	"health-check-timeout":  "write timeout: SECONDS (for the start) or health-check-invocation-timeout: SECONDS (for one check)",
+	"user":                  "the user belongs to a process: write processes: with - type: web and user: NAME",
+	"org":                   "write org: at the top of the manifest, beside applications:",
+	"space":                 "write space: at the top of the manifest, beside applications:",
+	"labels":                "write metadata: with labels: in it",
+	"annotations":           "write metadata: with annotations: in it",
+	"environment":           "write env:",
+	"environment_variables": "write env: (version 2 calls it environment_variables)",
+	"services_url":          "write services:",
+	"disk":                  "write disk_quota:",
+	"hostname":              "write routes: with - route: HOST.DOMAIN",
+	"url":                   "write routes: with - route: HOST.DOMAIN",
+	"urls":                  "write routes: with - route: HOST.DOMAIN for each of them",
+	"route":                 "write routes: with - route: HOST.DOMAIN, or random-route: true",
 }
 
 // inContext adds to what the schema says what it means in a manifest: the app, old keys, the way to write it.
@@ -116,6 +121,8 @@ func (d *document) inContext(p Problem, apps *yaml.Node) Problem {
 			p.Rule, p.Message, p.Hint = "former-key", "inherit is no longer read", "write one manifest, or pass what differs as ((variables))"
 		case slices.Contains([]string{"apps", "meta", "service_instances", "service_bindings"}, key), key == "routes" && apps == nil:
 			p.Hint = "this is a key of version 2: write version: 2 at the top"
+		case (appKeys()[key] || formerAppKeys[key] != "") && apps == nil:
+			p.Hint = "this belongs to an app: write applications: with - name: NAME, and this below the name"
 		case appKeys()[key] || formerAppKeys[key] != "":
 			p.Rule, p.Message = "former-key", fmt.Sprintf("%s beside applications: is no longer read", key)
 			p.Hint = fmt.Sprintf("write it in each app, or share it: x-common: &common with %s: in it, and <<: *common in each app", key)
@@ -145,6 +152,15 @@ func (d *document) inContext(p Problem, apps *yaml.Node) Problem {
 			p.Message = strings.Replace(p.Message, fmt.Sprintf("unknown key %q", keys[2]), keys[2]+" is no longer read", 1)
 			p.Hint = formerRoute(app, p.Hint)
 		}
+	case len(keys) == 5 && keys[2] == "processes" && p.Rule == "unknown-field" && appKeys()[keys[4]]:
+		p.Hint = keys[4] + " belongs to the app, not to one of its processes"
+	case len(keys) == 3 && (keys[2] == "processes" || keys[2] == "sidecars") && p.Rule == "type" && at.Kind == yaml.MappingNode && len(at.Content) > 0:
+		key := map[string]string{"processes": "type", "sidecars": "name"}[keys[2]]
+		name := "NAME"
+		if childOf(at, key) == nil {
+			name = shorten(at.Content[0].Value)
+		}
+		p.Hint = fmt.Sprintf("write - %s: %s, and its settings below that", key, name)
 	case p.Rule == "type" && at.Kind == yaml.ScalarNode && at.Tag == tagNull:
 		p.Hint = fmt.Sprintf("give %s a value, or remove it", keys[len(keys)-1])
 	case len(keys) == 2 && p.Rule == "required" && at.Kind == yaml.MappingNode && childOf(at, "name") == nil:

@@ -79,13 +79,13 @@ func parseYAML(file string, data []byte) (docs []*yaml.Node, problems Problems) 
 // the YAML; who hides brackets from it on purpose meets the patientReader.
 func tooDeep(data []byte) int {
 	const limit = 4 * maxDepth // above maxDepth, because brackets in a block of text are counted as well
-	line, depth := 1, 0
+	line, depth, dashes := 1, 0, 0
 	start := true // a value may begin here
 	for i := 0; i < len(data); i++ {
 		switch c := data[i]; c {
 		case '\n':
 			line++
-			start = true
+			start, dashes = true, 0
 		case ' ', '\t', '\r':
 		case '#':
 			if i == 0 || data[i-1] == ' ' || data[i-1] == '\t' || data[i-1] == '\n' {
@@ -115,7 +115,14 @@ func tooDeep(data []byte) int {
 		case ']', '}':
 			depth = max(depth-1, 0)
 			start = false
-		case ',', ':', '-', '?':
+		case '-': // "- - - x" is as deep as it has dashes
+			if start && i+1 < len(data) && data[i+1] == ' ' {
+				if dashes++; dashes > limit {
+					return line
+				}
+			}
+			start = true
+		case ',', ':', '?':
 			start = true
 		default:
 			start = false

@@ -111,7 +111,7 @@ func (f *manifestFlags) target(env Env) (*reconcile.Target, error) {
 // it is not taken for a manifest of its own.
 func (f *manifestFlags) overlay(t *reconcile.Target, root string) error {
 	for _, name := range f.varsFiles {
-		data, err := os.ReadFile(name)
+		data, err := readBounded(name)
 		if err != nil {
 			return fmt.Errorf("--vars-file: %w", err)
 		}

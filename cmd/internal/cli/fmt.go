@@ -41,7 +41,7 @@ Exit code 0: done, or nothing to change. 2: --check found something to change. 1
 			for _, name := range names {
 				data, err := readBounded(name)
 				if err != nil {
-					return err
+					return fmt.Errorf("the manifest cannot be read: %w", err)
 				}
 				formatted, problems := manifest.Format(filepath.ToSlash(name), data)
 				if len(problems) > 0 {
@@ -109,7 +109,7 @@ func readBounded(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%s has %.1f MB; expected at most %d MB", name, float64(info.Size())/(1<<20), manifest.MaxFileSize>>20)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the manifest cannot be read: %w", err)
+		return nil, err
 	}
 	return os.ReadFile(name)
 }
