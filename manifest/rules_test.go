@@ -52,7 +52,7 @@ func TestWhatIsAllowed(t *testing.T) {
 		"quoted numbers":                  "applications: [{name: a, instances: '2', timeout: '60', health-check-interval: '5'}]",
 		"empty values that do nothing":    "applications: [{name: a, memory: '', disk_quota: null, instances: null, timeout: null, stack: null, random-route: null, routes: [], services: []}]",
 		"booleans of YAML 1.1":            "applications: [{name: a, no-route: yes, features: {ssh: off}}]",
-		"an app name with spaces":         "applications: [{name: 東 京, random-route: true}]",
+		"an app name with spaces":         "applications: [{name: 東 京, no-route: true}]",
 		"an environment without values":   "applications: [{name: a, env: {}}]",
 		"a route of two apps":             "applications: [{name: a, routes: [{route: x.example.com}]}, {name: b, routes: [{route: X.example.com, protocol: http2}]}]",
 		"the reserved names nearly":       "applications: [{name: a, env: {CF_X: 1, PORTS: 1, VCAPS: 1, A.B: x}}]",
