@@ -146,8 +146,30 @@ func (l *loader) find(p string) []string {
 	}
 	found := l.glob(p, 0)
 	if len(found) == 0 {
-		l.add(Origin{File: p}, "manifest-missing", fmt.Sprintf("the folder %s contains no manifest", p), "expected manifest.yml, orgs/ORG/SPACE/*.yml, or other *.yml files in it")
+		hint := "expected manifest.yml, orgs/ORG/SPACE/*.yml, or other *.yml files in it"
+		if deeper := l.deeper(p); len(deeper) > 0 {
+			hint = "deeper down there is " + strings.Join(deeper, ", ") + ": name it, with -f, or with --path beside --git"
+		}
+		l.add(Origin{File: p}, "manifest-missing", fmt.Sprintf("the folder %s contains no manifest", p), hint)
 	}
+	return found
+}
+
+// deeper finds a few manifests up to three folders below dir, to say which may be meant.
+func (l *loader) deeper(dir string) []string {
+	const levels, enough = 3, 3
+	var found []string
+	_ = fs.WalkDir(l.files, dir, func(name string, e fs.DirEntry, err error) error { // it is only for a hint
+		switch depth := strings.Count(name, "/") - strings.Count(dir, "/"); {
+		case err != nil, len(found) == enough:
+			return fs.SkipAll
+		case e.IsDir() && (depth > levels || name != dir && (strings.HasPrefix(e.Name(), ".") || e.Name() == "node_modules")):
+			return fs.SkipDir
+		case !e.IsDir() && (e.Name() == "manifest.yml" || e.Name() == "manifest.yaml"):
+			found = append(found, name)
+		}
+		return nil
+	})
 	return found
 }
 

@@ -30,7 +30,7 @@ type Config struct {
 	Sources         map[string]Source     `yaml:"sources"`
 	Targets         map[string]Target     `yaml:"targets"`
 
-	dir string // of the file: relative paths start here
+	file, dir string // the file, and its folder: relative paths start there
 }
 
 // Foundation is where to.
@@ -122,7 +122,7 @@ func Load(file string) (*Config, error) {
 	if err := manifest.ValidateSchema(file, docs[0], schema).Err(); err != nil {
 		return nil, err
 	}
-	c := &Config{dir: filepath.Dir(file)}
+	c := &Config{file: file, dir: filepath.Dir(file)}
 	if err := docs[0].Decode(c); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -270,9 +270,25 @@ func (d duration) or(fallback time.Duration) time.Duration {
 type secret struct {
 	Env  string `yaml:"env"`
 	File string `yaml:"file"`
+
+	line, column int // where it is written
+}
+
+// UnmarshalYAML notes where the secret is written: whether it can be read is found out later.
+func (s *secret) UnmarshalYAML(n *yaml.Node) error {
+	type plain secret
+	if err := n.Decode((*plain)(s)); err != nil {
+		return err
+	}
+	s.line, s.column = n.Line, n.Column
+	return nil
 }
 
 func (s secret) set() bool { return s.Env != "" || s.File != "" }
+
+func (c *Config) at(s secret) manifest.Origin {
+	return manifest.Origin{File: c.file, Line: s.line, Column: s.column}
+}
 
 // read fetches the secret; what names the field in messages, which never hold the secret itself.
 func (c *Config) read(s secret, what string) (string, error) {
@@ -280,13 +296,13 @@ func (c *Config) read(s secret, what string) (string, error) {
 	case s.Env != "":
 		v, ok := os.LookupEnv(s.Env)
 		if !ok || v == "" {
-			return "", fmt.Errorf("%s: the environment variable %s is not set", what, s.Env)
+			return "", fmt.Errorf("%s: %s: the environment variable %s is not set", c.at(s), what, s.Env)
 		}
 		return v, nil
 	case s.File != "":
 		data, err := os.ReadFile(c.path(s.File))
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", what, err)
+			return "", fmt.Errorf("%s: %s: the file cannot be read: %w", c.at(s), what, err)
 		}
 		return strings.TrimRight(string(data), "\r\n"), nil
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,5 +133,29 @@ targets:
 	if len(rules) != 2 || rules[0].String() != "app shop-* /processes/*/instances" || rules[0].Until.String() != "2026-12-31" || rules[0].Owner != "jo" ||
 		rules[1].Until.String() != "2026-12-31T18:00:00+01:00" || rules[1].Origin.Line != 9 {
 		t.Errorf("%+v", rules)
+	}
+}
+
+// TestASecretThatCannotBeRead is told with the line that names it, and patches reach the target.
+func TestASecretThatCannotBeRead(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "fettle.yml")
+	for _, c := range []struct{ secret, want string }{
+		{"{env: FETTLE_TEST_NOT_SET}", "fettle.yml:2:62: foundation dev: password: the environment variable FETTLE_TEST_NOT_SET is not set"},
+		{"{file: nothere}", "fettle.yml:2:62: foundation dev: password: the file cannot be read: "},
+	} {
+		text := "foundations:\n  dev: {api: https://api.example.com, username: u, password: " + c.secret + "}\nsources:\n  shop: {dir: .}\ntargets:\n  shop-dev: {source: shop, foundation: dev, org: acme, space: dev, patches: [dev.patch.yml]}\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		config, err := Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := config.Build(t.Context(), "test", slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, expected %s", err, c.want)
+		}
+		if target, err := config.target("shop-dev", config.Targets["shop-dev"]); err != nil || len(target.Patches) != 1 {
+			t.Errorf("the patch is not handed on: %v, %v", target.Patches, err)
+		}
 	}
 }

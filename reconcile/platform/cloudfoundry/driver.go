@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/fettle-gitops/fettle/diff"
@@ -118,12 +120,19 @@ func explain(ref manifest.Ref, doing string, err error) error {
 		}
 		p.Hint = "check the API endpoint and the network"
 		var certificate *tls.CertificateVerificationError
+		var record tls.RecordHeaderError
 		switch {
 		case errors.Is(err, context.Canceled):
 			p.Message, p.Hint = "told to stop", ""
 		case errors.As(err, &certificate):
 			p.Hint = "give the foundation's CA certificate, or for a test foundation skip TLS verification"
+		case errors.As(err, &record), strings.Contains(p.Message, "server gave HTTP response to HTTPS client"):
+			p.Hint = "the server does not speak TLS: write http:// in the API address if that is meant, else check the port"
+		case strings.HasPrefix(e.URL, "http://") && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)):
+			p.Hint = "does the server want https://? Otherwise check the API address and the network"
 		}
+	case e.Status == http.StatusBadRequest && strings.HasPrefix(e.URL, "http://") && len(e.Errors) == 0:
+		p.Class, p.Hint = platform.Unavailable, "no Cloud Controller answers so, but a server that speaks only TLS does: write https:// in the API address"
 	case e.Status == http.StatusUnauthorized && login || e.Status == http.StatusBadRequest && login:
 		p.Class, p.Doing = platform.Unauthorized, strings.TrimSuffix("logging in at "+server(e.URL), " at ")
 		p.Hint = "check the user name and password, or the client's id and secret"

@@ -407,12 +407,13 @@ func isDialError(err error) bool {
 	return isCertificateError(err)
 }
 
-// isCertificateError: asking again does not make a certificate trusted.
+// isCertificateError: asking again does not make a certificate trusted, nor a server speak TLS.
 func isCertificateError(err error) bool {
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
 	var verify *tls.CertificateVerificationError
-	return errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &verify)
+	var record tls.RecordHeaderError
+	return errors.As(err, &record) || errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &verify)
 }
 
 // growing gives pauses that double from first to longest, each moved at random by up to a half, so that
