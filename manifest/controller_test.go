@@ -97,6 +97,11 @@ func TestFettleAcceptsAndRefusesAsTheControllerDoes(t *testing.T) {
 		case e.Status < 400 && !refused && stricter[e.Scenario] != "":
 			t.Errorf("%s (%s) is accepted, though %s", e.Scenario, e.Note, stricter[e.Scenario])
 		}
+		for _, p := range problems {
+			if p.Origin.Line == 0 && e.Manifest != "" {
+				t.Errorf("%s (%s): no line is named: %s", e.Scenario, e.Note, p.Error())
+			}
+		}
 		if len(problems) == 0 && e.Status < 400 && len(e.JobErrors) == 0 {
 			continue
 		}

@@ -10,7 +10,7 @@ import (
 
 // Format lays a manifest out in one way: two spaces for each level of maps, lists below their key without any, and the
 // keys of a v1 manifest in the order in which the controller writes them (observed, GET /v3/apps/:guid/manifest), with
-// those that only cf push knows beside their kin. Environment variables and everything else keep their order.
+// those that only cf push knows beside their kin; those of version 2 in the order of MarshalV2. Environment variables and everything else keep their order.
 //
 // It moves lines and changes the space before them, and nothing else: comments, quotes, anchors and blocks of text stay
 // as they are. What it made is read again, and if that would mean anything else than before, the text is returned
@@ -100,6 +100,9 @@ func formatDocument(lines []string) ([]string, bool) {
 	}
 	root := doc.Content[0]
 	l := layout{lines: lines, ok: true, v1: root.Kind == yaml.MappingNode && childOf(root, "applications") != nil}
+	if version := childOf(root, "version"); root.Kind == yaml.MappingNode && version != nil && version.Value == "2" {
+		l.v1, l.v2 = false, true
+	}
 	first := l.firstLine(root)
 	// What stands above the first key, up to an empty line, belongs to the file.
 	head := first
@@ -117,6 +120,7 @@ func formatDocument(lines []string) ([]string, bool) {
 type layout struct {
 	lines []string
 	v1    bool // the keys have an order
+	v2    bool // they have another one
 	ok    bool // false once there is something that cannot be laid out
 }
 
@@ -429,10 +433,24 @@ var (
 	}, processOrder[2:len(processOrder)-1], []string{"*", "processes", "sidecars"})
 )
 
+// orderV2 is the order of the keys in version 2, by the list that they stand in: what it is, then what is in it, as
+// MarshalV2 writes it.
+var orderV2 = map[string][]string{
+	"":                  {"version", "meta", "org", "space", "*", "apps", "routes", "service-instances", "service-bindings"},
+	"apps":              {"<<", "name", "state", "package", "droplet", "lifecycle", "environment-variables", "features", "metadata", "*", "processes", "sidecars"},
+	"processes":         {"<<", "type", "command", "user", "scale", "health-checks", "metadata", "*"},
+	"sidecars":          {"<<", "name", "command", "processes", "scale", "*"},
+	"routes":            {"<<", "url", "protocol", "shared", "destinations", "options", "metadata", "*"},
+	"service-instances": {"<<", "name", "type", "shared", "service-offering", "service-plan", "parameters", "tags", "credentials", "syslog-drain", "route-service", "share-to", "metadata", "*"},
+	"service-bindings":  {"<<", "type", "service-instance", "app", "route", "name", "parameters", "metadata", "*"},
+}
+
 // keyOrder is the order of the keys in the value of key: for a list, in its items. Everything else keeps its own,
-// and so does every manifest that is not of version 1.
+// and so does what is no manifest.
 func (l *layout) keyOrder(n *yaml.Node, key string) []string {
 	switch {
+	case l.v2 && (key == "" || n.Kind == yaml.SequenceNode):
+		return orderV2[strings.ReplaceAll(key, "_", "-")]
 	case !l.v1:
 		return nil
 	case key == "":

@@ -21,7 +21,8 @@ func fmtCommand(env Env) *cobra.Command {
 		Use:     "fmt",
 		GroupID: "once",
 		Short:   "Lay out manifests in one way",
-		Long: `Lay out manifests in one way: two spaces for each level, and the keys of an app in the order of ` + "`cf create-app-manifest`" + `.
+		Long: `Lay out manifests in one way: two spaces for each level, and the keys of an app in the order of ` + "`cf create-app-manifest`" + `, in version 2 what a
+thing is before what is in it.
 Comments, quotes, anchors and the order of environment variables stay; what a manifest means never changes. Without
 --check or --write the result is printed.
 
