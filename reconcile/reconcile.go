@@ -223,12 +223,13 @@ func (r *Reconciler) compare(ctx context.Context, run *Run) error {
 func (r *Reconciler) plan(ctx context.Context, run *Run) error {
 	// What is ignored keeps its live value, whatever is written next to it.
 	desired := run.Changes.Kept(run.Desired, run.Live.Live, run.Live.Ledger)
-	plan, err := run.Target.Driver.Plan(ctx, platform.PlanInput{Desired: desired, Live: run.Live, Changes: run.Changes})
+	in := platform.PlanInput{Desired: desired, Live: run.Live, Changes: run.Changes, Settings: run.Target.Settings}
+	plan, err := run.Target.Driver.Plan(ctx, in)
 	if err != nil {
 		return err
 	}
 	if p, ok := run.Target.Driver.(platform.Preflighter); ok && len(plan.Steps) > 0 {
-		found, err := p.Preflight(ctx, plan)
+		found, err := p.Preflight(ctx, in, plan)
 		if err != nil {
 			return err
 		}

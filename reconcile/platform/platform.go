@@ -56,7 +56,7 @@ type Validator interface {
 // fits in. It changes nothing, and asks only about what the plan changes. Every problem that is not a warning must be
 // certain: its step is not tried. The error is for what keeps it from looking, and never for a missing right to look.
 type Preflighter interface {
-	Preflight(ctx context.Context, plan Plan) ([]Problem, error)
+	Preflight(ctx context.Context, in PlanInput, plan Plan) ([]Problem, error)
 }
 
 // Counter tells how many API requests the driver has made so far.
@@ -81,6 +81,8 @@ type PlanInput struct {
 	Desired manifest.Set
 	Live    Observation
 	Changes diff.Changes
+
+	Settings *manifest.Settings // of apps that set none themselves, as in ApplyOptions
 }
 
 // Plan is data: what will be done, in which order, at which cost.

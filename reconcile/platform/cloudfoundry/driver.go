@@ -40,11 +40,13 @@ type Config struct {
 	Sealer diff.Sealer
 }
 
-// Driver speaks to one foundation as one user. It keeps nothing between calls but the login.
+// Driver speaks to one foundation as one user. It keeps nothing between calls but the login
+// and, for some minutes, what a foundation offers (see memory).
 type Driver struct {
 	client *ccv3.Client
 	cfg    Config
 	probe  *http.Client
+	memory memory // for preflight
 }
 
 var _ platform.Counter = (*Driver)(nil)

@@ -18,6 +18,8 @@ type place struct {
 	org       string // guid
 	space     string // guid
 	suspended bool
+
+	orgQuota, spaceQuota string // guids; "" for none
 }
 
 // places finds the spaces "ORG/SPACE" in two requests. Names match without regard to case, as the controller
@@ -65,7 +67,9 @@ func (d *Driver) places(ctx context.Context, paths []string) ([]place, error) {
 			return nil, d.missingSpace(ctx, path, org)
 		}
 		found[i] = place{path: path, org: org.GUID, space: spaces[at].GUID, suspended: org.Suspended}
+		found[i].orgQuota, found[i].spaceQuota = org.Relationships.Quota.GUID(), spaces[at].Relationships.Quota.GUID()
 	}
+	d.memory.places(found)
 	return found, sameSpaceTwice(found)
 }
 

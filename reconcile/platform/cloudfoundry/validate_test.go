@@ -49,7 +49,7 @@ func TestValidate(t *testing.T) {
 			"manifest.yml:5:15: app acme/dev/web: there is no buildpack go_buildpak (did you mean go_buildpack?)",
 			"manifest.yml:6:14: service_binding acme/dev/web/databse: there is no service instance databse in acme/dev (did you mean database?)",
 			"manifest.yml:7:12: route acme/dev/web.app.sandbox.test: there is no domain for it that the organization acme can use (did you mean apps.sandbox.test?)",
-			"manifest.yml:9:11: app acme/dev/image: this foundation does not allow docker images (operators allow them with the feature flag diego_docker)",
+			"manifest.yml:9:11: app acme/dev/image: this foundation does not allow docker images (operators allow it with the feature flag diego_docker (cf enable-feature-flag diego_docker))",
 		}},
 		{name: "routes that cannot be", user: "dev", space: "acme/dev", manifest: `
 - name: web
@@ -58,23 +58,27 @@ func TestValidate(t *testing.T) {
   - route: taken.apps.sandbox.test/free
   - route: apps.sandbox.test
 `, want: []string{
-			"manifest.yml:5:5: route acme/dev/taken.apps.sandbox.test: the route exists in the space prod (choose another host, or remove the route there)",
+			"manifest.yml:5:5: route acme/dev/taken.apps.sandbox.test: the route exists in the space acme/prod (choose another host, or remove the route there)",
+			"manifest.yml:6:5: route acme/dev/taken.apps.sandbox.test/free: on the shared domain apps.sandbox.test the host taken belongs to the space acme/prod (choose another host, or remove the route there)",
 			"manifest.yml:7:5: route acme/dev/apps.sandbox.test: apps.sandbox.test is a shared domain, and a route on it needs a host (write HOST.apps.sandbox.test)",
 		}},
 		{name: "more than the quota allows", user: "dev", space: "acme/tiny", manifest: `
 - name: web
-  memory: 512M
-  instances: 4
+  memory: 200M
+  instances: 3
+  no-route: true
+- name: large
+  memory: 257M
+  instances: 1
   no-route: true
 `, want: []string{
-			"manifest.yml:3:3: app acme/tiny/web: the declared apps of acme/tiny ask for 2048 MB in all; the space quota small allows 512 (ask for less, or ask the operators to raise the quota)",
-			"manifest.yml:3:3: app acme/tiny/web: the declared apps of acme/tiny ask for 4 instances in all; the space quota small allows 3 (ask for less, or ask the operators to raise the quota)",
-			"manifest.yml:4:11: app acme/tiny/web: an instance of web asks for 512 MB; the space quota small allows 256 MB (ask for less, or ask the operators to raise the quota)",
+			"manifest.yml:4:11: app acme/tiny/web: it needs 600M more; the space quota small has 512M left (512M in all, 0M in use) (ask for less, stop something else, or have the quota raised)",
+			"manifest.yml:8:11: app acme/tiny/large: an instance of the process web needs 257M; the space quota small allows 256M (ask for less, or have the quota raised)",
 		}},
 		{name: "a role that may only look", user: "aud", space: "acme/dev", manifest: `
 - name: web
 `, want: []string{
-			"manifest.yml:3:3: app acme/dev/web: aud has only the roles organization_user, space_auditor in acme/dev, which do not allow to apply (grant space_developer, unless this user is an administrator)",
+			"manifest.yml:3:3: app acme/dev/web: aud has only the roles organization_user, space_auditor in acme/dev, which do not allow to apply (grant space_developer)",
 		}},
 		{name: "no such space", user: "dev", space: "acme/dve", manifest: `
 - name: web
@@ -106,7 +110,7 @@ func TestValidate(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
-			if n := d.Requests(); n > 15 {
+			if n := d.Requests(); n > 18 {
 				t.Errorf("%d requests", n)
 			}
 		})
@@ -129,7 +133,7 @@ func TestValidateKnowsTheHeadRoom(t *testing.T) {
 		}
 		for memory, want := range map[string]string{
 			"300M": "",
-			"400M": "app acme/dev/mine: the declared apps of acme/dev ask for 400 MB in all; the space quota small allows 512, of which others use 200",
+			"400M": "app acme/dev/mine: it needs 200M more; the space quota small has 112M left (512M in all, 400M in use)",
 		} {
 			files := fstest.MapFS{"manifest.yml": {Data: []byte("applications:\n- name: mine\n  memory: " + memory)}}
 			set, _ := manifest.Load(files, "manifest.yml", manifest.Options{Org: "acme", Space: "dev"})

@@ -280,6 +280,8 @@ type Identity struct {
 	GUID string // of the user; for a client its id
 	Name string // user name, or the client's id
 	Mail string // audit events name the actor by this
+
+	Scopes []string // of the token; nothing where it does not tell
 }
 
 // Identity reads the token's claims, or asks the UAA when the token is opaque. The claims are not verified: the
@@ -290,9 +292,9 @@ func (c *Client) Identity(ctx context.Context) (Identity, error) {
 		return Identity{}, err
 	}
 	if claims := claimsOf(token); claims.UserID != "" {
-		return Identity{GUID: claims.UserID, Name: claims.UserName, Mail: claims.Email}, nil
+		return Identity{GUID: claims.UserID, Name: claims.UserName, Mail: claims.Email, Scopes: claims.Scopes}, nil
 	} else if claims.ClientID != "" {
-		return Identity{GUID: claims.ClientID, Name: claims.ClientID}, nil
+		return Identity{GUID: claims.ClientID, Name: claims.ClientID, Scopes: claims.Scopes}, nil
 	}
 	root, err := c.Root(ctx)
 	if err != nil {
@@ -317,6 +319,8 @@ type claims struct {
 	Email    string `json:"email"`
 	ClientID string `json:"client_id"`
 	Exp      int64  `json:"exp"`
+
+	Scopes []string `json:"scope"`
 }
 
 func (c claims) expires() time.Time {

@@ -57,6 +57,9 @@ func (e *entry) applyRoutes(tx *cc.Tx, a *world.App) error {
 	}
 	x := routing.Find(tx, d.GUID, host, "")
 	if x == nil {
+		if err := tx.FeatureForAll("route_creation"); err != nil {
+			return err
+		}
 		n := routing.New{Space: a.Space, Domain: d, Host: host}
 		if err := n.Check(tx); err != nil {
 			return err
@@ -112,6 +115,9 @@ func (r route) find(tx *cc.Tx, a *world.App) (*world.Route, error) {
 		return nil, fail("Path cannot be a single '/'.")
 	case len(r.path) > 128:
 		return nil, fail("Path cannot exceed 128 characters.")
+	}
+	if err := tx.FeatureForAll("route_creation"); err != nil { // app/actions/manifest_route_update.rb
+		return nil, err
 	}
 	n := routing.New{Space: a.Space, Domain: d, Host: host, Path: r.path, Port: r.port, Options: r.options}
 	if err := n.Check(tx); err != nil {

@@ -375,6 +375,12 @@ func (n New) Check(tx *cc.Tx) error {
 		}
 		return cc.Unprocessable("%s for domain '%s'.", text, d.Name)
 	}
+	// Route#validate_host_and_domain_in_different_space of the controller: a private domain lets spaces share a host.
+	for _, r := range tx.W.Routes.By("domain", d.GUID) {
+		if d.Org == "" && r.Port == nil && r.Space != n.Space && strings.EqualFold(r.Host, n.Host) {
+			return cc.Unprocessable("domain_id and host host_and_domain_taken_different_space")
+		}
+	}
 	if n.Host != "" {
 		for other := range tx.W.Domains.All() {
 			if strings.EqualFold(other.Name, n.Host+"."+d.Name) {

@@ -274,7 +274,7 @@ func copyPackage(q *cc.Req, source string) (*cc.Reply, error) {
 }
 
 func uploadPackage(q *cc.Req) (*cc.Reply, error) {
-	if err := q.FeatureForAll("app_bits_upload"); err != nil {
+	if err := q.Feature("app_bits_upload"); err != nil {
 		return nil, err
 	}
 	bits, err := q.Part("bits")
