@@ -201,8 +201,8 @@ type flag struct {
 // ID makes a list of flags readable: they have a name in place of a guid.
 func (f flag) ID() string { return f.Name }
 
-// without says what cannot be done while a feature is switched off.
-var without = map[string]string{
+// switchedOff says what cannot be done while a feature is switched off.
+var switchedOff = map[string]string{
 	"diego_docker":              "this foundation does not allow docker images",
 	"diego_cnb":                 "this foundation does not allow cloud native buildpacks",
 	"app_bits_upload":           "this foundation does not accept the files of apps",
@@ -239,7 +239,7 @@ func (c *checks) checkFlags(ctx context.Context) error {
 		if on || !known || slices.Contains(skippable, a.name) && (len(who.Scopes) == 0 || isAdmin(who)) {
 			continue
 		}
-		c.add(finding{ask: a, rule: "feature-disabled", message: without[a.name], hint: fmt.Sprintf("operators allow it with the feature flag %s (cf enable-feature-flag %s)", a.name, a.name)})
+		c.add(finding{ask: a, rule: "feature-disabled", message: switchedOff[a.name], hint: fmt.Sprintf("operators allow it with the feature flag %s (cf enable-feature-flag %s)", a.name, a.name)})
 	}
 	return nil
 }
