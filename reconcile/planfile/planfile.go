@@ -100,7 +100,8 @@ type Inputs struct {
 	Patches   []string `json:"patches,omitempty"`    // files, as they were named
 	Values    Sealed   `json:"values"`               // of all variables, wherever they came from, and of the patches
 
-	Ignore []diff.IgnoreRule `json:"ignore,omitempty"` // rules given by --ignore
+	Ignore  []diff.IgnoreRule `json:"ignore,omitempty"`  // rules given by --ignore
+	Rollout map[string]string `json:"rollout,omitempty"` // settings given by flags such as --strategy, for apps whose manifest does not say it
 }
 
 // Step is one step of the plan.

@@ -22,6 +22,7 @@ func applyCommand(env Env) *cobra.Command {
 	var on foundationFlags
 	var key planKey
 	var plan planFlags
+	var settings settingFlags
 	var approve, pin, dry bool
 	cmd := &cobra.Command{
 		Use:     "apply [PLAN]",
@@ -62,7 +63,7 @@ a dry run found something to do.`,
 				if dry {
 					return errors.New("--dry-run does not go with a plan file, which was made without changing anything: see what it would do now with fettle diff")
 				}
-				return applyPlan(cmd.Context(), env, args[0], &where, &on, &key, pin, r, plan)
+				return applyPlan(cmd.Context(), env, args[0], &where, &on, settings, &key, pin, r, plan)
 			}
 			if pin || key.file != "" {
 				return errors.New("--pin-revision and --plan-key-file go with a plan file: fettle apply PLAN")
@@ -71,8 +72,7 @@ a dry run found something to do.`,
 			if err != nil {
 				return err
 			}
-			target.RolloutTimeout = on.rollout
-			if target.Settings, err = settingsOf(cmd); err != nil {
+			if target.Settings, err = settings.settings(); err != nil {
 				return err
 			}
 			if dry {
@@ -102,11 +102,10 @@ a dry run found something to do.`,
 	where.prune.register(cmd)
 	on.register(cmd)
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "show the plan and its order, and change nothing")
-	registerSettings(cmd)
+	settings.register(cmd)
 	key.register(cmd)
 	cmd.Flags().BoolVar(&pin, "pin-revision", false, "with PLAN: apply the commit that the plan was made of, even if the branch has moved on")
 	cmd.Flags().BoolVar(&approve, "auto-approve", false, "apply without asking")
-	cmd.Flags().DurationVar(&on.rollout, "rollout-timeout", 0, "how long a rollout may take to become healthy (default 10m)")
 	plan.register(cmd, "text", "json", "markdown")
 	return cmd
 }

@@ -19,6 +19,7 @@ func diffCommand(env Env) *cobra.Command {
 	var on foundationFlags
 	var key planKey
 	var plan planFlags
+	var settings settingFlags
 	var out string
 	var serverSide bool
 	cmd := &cobra.Command{
@@ -46,6 +47,9 @@ Exit code 0: nothing differs. 2: something differs, or cannot be applied. 1: err
 			}
 			target, err := oneShot(env, &where, &on, &plan)
 			if err != nil {
+				return err
+			}
+			if target.Settings, err = settings.settings(); err != nil {
 				return err
 			}
 			values := noteValues(target)
@@ -79,6 +83,7 @@ Exit code 0: nothing differs. 2: something differs, or cannot be applied. 1: err
 	where.register(cmd)
 	where.prune.register(cmd)
 	on.register(cmd)
+	settings.register(cmd)
 	key.register(cmd)
 	cmd.Flags().BoolVar(&serverSide, "server-side", false, "also ask the controller for its own diff, and explain where it says otherwise (text, markdown, json)")
 	cmd.Flags().StringVar(&out, "out", "", "also write the plan to this file, for “fettle apply FILE”; it holds no secret value")

@@ -179,7 +179,7 @@ type foundationFlags struct {
 	api, username, clientID, caFile string
 	skipTLS                         bool
 	resolveImages                   bool
-	timeout, rollout                time.Duration
+	timeout                         time.Duration
 }
 
 func (f *foundationFlags) register(cmd *cobra.Command) {

@@ -162,6 +162,7 @@ func savePlan(ctx context.Context, env Env, out string, where *manifestFlags, k 
 		Source: planfile.Source{File: first(where.file, "manifest.yml")},
 		Inputs: planfile.Inputs{
 			Vars: slices.Sorted(maps.Keys(v.flags)), VarsFiles: where.varsFiles, Patches: where.patches, Ignore: run.Target.Ignore,
+			Rollout: run.Target.Settings.Texts(),
 		},
 	}
 	if where.gitURL != "" {
@@ -238,7 +239,7 @@ type planned struct {
 }
 
 // openPlan reads a plan file and finds what it was made of. Flags may repeat what the plan says, and not contradict it.
-func openPlan(ctx context.Context, env Env, name string, where *manifestFlags, on *foundationFlags, k *planKey, pin bool) (*planned, error) {
+func openPlan(ctx context.Context, env Env, name string, where *manifestFlags, on *foundationFlags, settings settingFlags, k *planKey, pin bool) (*planned, error) {
 	key, err := k.read(env)
 	if err != nil {
 		return nil, err
@@ -253,6 +254,10 @@ func openPlan(ctx context.Context, env Env, name string, where *manifestFlags, o
 	}
 	repository := where.gitURL // with credentials, perhaps
 	if err := where.follow(plan); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	rollout, err := settings.follow(plan)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	reading := env
@@ -285,8 +290,9 @@ func openPlan(ctx context.Context, env Env, name string, where *manifestFlags, o
 	if p.target, err = where.target(reading); err != nil {
 		return nil, err
 	}
-	p.target.Driver, p.target.RolloutTimeout = p.driver, on.rollout
+	p.target.Driver = p.driver
 	p.target.Name, p.target.Ignore = p.driver.API(), plan.Inputs.Ignore
+	p.target.Settings = rollout
 	p.values = noteValues(p.target)
 	return p, nil
 }
@@ -363,8 +369,8 @@ func withheld(err error, repository string) error {
 }
 
 // applyPlan carries a plan file out if nothing has moved.
-func applyPlan(ctx context.Context, env Env, name string, where *manifestFlags, on *foundationFlags, k *planKey, pin bool, r *reconcile.Reconciler, show planFlags) error {
-	p, err := openPlan(ctx, env, name, where, on, k, pin)
+func applyPlan(ctx context.Context, env Env, name string, where *manifestFlags, on *foundationFlags, settings settingFlags, k *planKey, pin bool, r *reconcile.Reconciler, show planFlags) error {
+	p, err := openPlan(ctx, env, name, where, on, settings, k, pin)
 	if err != nil {
 		return err
 	}

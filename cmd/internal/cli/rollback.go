@@ -42,31 +42,6 @@ func (f *appFlags) app(env Env, name string) (manifest.Ref, error) {
 	return manifest.Ref{Kind: manifest.KindApp, Path: org + "/" + space + "/" + name}, nil
 }
 
-// oneShotSettings are the settings that apply takes as flags, for apps whose manifest does not say it.
-var oneShotSettings = [][2]string{
-	{"strategy", "how instances are replaced: rolling, canary or recreate"},
-	{"max-in-flight", "how many instances are replaced at a time"},
-	{"canary-steps", "percentages at which a canary rollout pauses, such as 10,50"},
-	{"canary-pause", "how long it pauses at each step, or manual"},
-	{"settle", "how long new instances have to keep running before a rollout counts as good (default 2s)"},
-}
-
-func registerSettings(cmd *cobra.Command) {
-	for _, s := range oneShotSettings {
-		cmd.Flags().String(s[0], "", s[1]+", for apps whose manifest does not say it")
-	}
-}
-
-func settingsOf(cmd *cobra.Command) (*manifest.Settings, error) {
-	texts := map[string]string{}
-	for _, s := range oneShotSettings {
-		if f := cmd.Flags().Lookup(s[0]); f.Changed {
-			texts[s[0]] = f.Value.String()
-		}
-	}
-	return manifest.NewSettings(texts)
-}
-
 func rollbackCommand(env Env) *cobra.Command {
 	var where appFlags
 	var to int

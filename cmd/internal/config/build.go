@@ -154,7 +154,7 @@ func (c *Config) target(name string, t Target) (agent.Target, error) {
 	}
 	settings := map[string]string{}
 	for key, value := range t.Rollout {
-		settings[strings.ReplaceAll(key, "_", "-")] = fmt.Sprint(value)
+		settings[settingName(key)] = fmt.Sprint(value)
 	}
 	if rt.Settings, err = manifest.NewSettings(settings); err != nil {
 		return agent.Target{}, fmt.Errorf("target %s: rollout: %w", name, err)

@@ -181,6 +181,11 @@ func (c *Config) check(file string, doc *yaml.Node) manifest.Problems {
 				bad("", fmt.Sprintf("target %q: %v", name, err), at...)
 			}
 		}
+		for key, value := range t.Rollout { // each by itself: none depends on another
+			if _, err := manifest.NewSettings(map[string]string{settingName(key): fmt.Sprint(value)}); err != nil {
+				bad("", fmt.Sprintf("target %q: %v", name, err), "targets", name, "rollout", key)
+			}
+		}
 		if t.Space != "" && t.Org == "" {
 			bad("add org", fmt.Sprintf("target %q names a space but no org", name), "targets", name, "space")
 		}
@@ -207,6 +212,9 @@ func (c *Config) check(file string, doc *yaml.Node) manifest.Problems {
 	slices.SortFunc(ps, func(a, b manifest.Problem) int { return a.Origin.Line - b.Origin.Line })
 	return ps
 }
+
+// settingName is the manifest's word for a key of rollout.
+func settingName(key string) string { return strings.ReplaceAll(key, "_", "-") }
 
 // position finds the value at the path of keys, or the deepest part of it that exists.
 func position(file string, doc *yaml.Node, keys ...string) manifest.Origin {

@@ -47,6 +47,7 @@ targets:
 		{"ignoring a whole app", "space: dev}", `space: dev, ignore: [{path: /state}, {kind: app}]}`, []string{"fettle.yml:6:93", "is better not declared"}},
 		{"ignoring no pointer", "space: dev}", `space: dev, ignore: [{path: instances}]}`, []string{"fettle.yml:6:", "path"}},
 		{"ignoring until never", "space: dev}", `space: dev, ignore: [{path: /state, until: 2026-13-31}]}`, []string{"fettle.yml", `"2026-13-31" is no date`}},
+		{"steps that fall", "space: dev}", `space: dev, rollout: {canary_steps: "50, 10"}}`, []string{"fettle.yml:6:92: ", "percentages from 1 to 100 that rise", `"50, 10"`}},
 		{"space without org", "org: acme, ", "", []string{"add org"}},
 		{"duplicate key", "targets:", "sources: {}\ntargets:", []string{"fettle.yml:5:", "sources"}},
 		{"branch of a folder", "git: https://git.example.com/shop.git", "dir: shop, branch: main", []string{"which has no branch"}},
