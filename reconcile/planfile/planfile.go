@@ -102,6 +102,10 @@ type Inputs struct {
 
 	Ignore  []diff.IgnoreRule `json:"ignore,omitempty"`  // rules given by --ignore
 	Rollout map[string]string `json:"rollout,omitempty"` // settings given by flags such as --strategy, for apps whose manifest does not say it
+
+	Prune        []string `json:"prune,omitempty"`         // kinds given by --prune
+	PruneLimit   string   `json:"prune_limit,omitempty"`   // given by --prune-limit
+	ConfirmPrune []string `json:"confirm_prune,omitempty"` // resources given by --confirm-prune
 }
 
 // Step is one step of the plan.

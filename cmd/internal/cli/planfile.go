@@ -163,6 +163,7 @@ func savePlan(ctx context.Context, env Env, out string, where *manifestFlags, k 
 		Inputs: planfile.Inputs{
 			Vars: slices.Sorted(maps.Keys(v.flags)), VarsFiles: where.varsFiles, Patches: where.patches, Ignore: run.Target.Ignore,
 			Rollout: run.Target.Settings.Texts(),
+			Prune: where.prune.kinds, PruneLimit: where.prune.limit, ConfirmPrune: where.prune.confirm,
 		},
 	}
 	if where.gitURL != "" {
@@ -315,6 +316,10 @@ func (f *manifestFlags) follow(plan *planfile.Plan) error {
 		}
 		*flag.given = flag.plan
 	}
+	if !f.prune.isZero() {
+		return errors.New("what may be deleted is decided when the plan is made: fettle diff --prune … --out PLAN")
+	}
+	f.prune = pruneFlags{kinds: plan.Inputs.Prune, limit: plan.Inputs.PruneLimit, confirm: plan.Inputs.ConfirmPrune}
 	if len(f.varsFiles) == 0 {
 		f.varsFiles = plan.Inputs.VarsFiles
 	}

@@ -23,6 +23,8 @@ func (f *pruneFlags) register(cmd *cobra.Command) {
 	fl.StringArrayVar(&f.confirm, "confirm-prune", nil, `delete this one, as in "app acme/dev/web", though it has traffic, holds data, or is beyond the limit; may be repeated`)
 }
 
+func (f *pruneFlags) isZero() bool { return len(f.kinds)+len(f.confirm) == 0 && f.limit == "" }
+
 func (f *pruneFlags) pruning() (reconcile.Pruning, error) {
 	var p reconcile.Pruning
 	for _, word := range f.kinds {
