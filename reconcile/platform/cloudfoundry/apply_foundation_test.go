@@ -250,6 +250,7 @@ type wire struct {
 	calls []string
 	fault func(n int) platformtest.Fate // decides on each request to the API; may be nil
 	since int                           // calls of which n counts
+	after func(call string)             // after each answered request to the API; may be nil
 }
 
 // stored503 is a fate that Cloud Foundry knows: the change is stored, and the answer is 503 (observed).
@@ -262,6 +263,13 @@ func (w *wire) install(fault func(n int) platformtest.Fate) {
 	w.fault, w.since = fault, len(w.calls)
 }
 
+// watch has look called after each request, before its answer reaches the driver.
+func (w *wire) watch(look func(call string)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.after = look
+}
+
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !strings.HasPrefix(r.URL.Path, "/v3/") {
 		return w.next.RoundTrip(r)
@@ -271,7 +279,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Body = &counted{r.Body, &w.bytes}
 	}
 	w.calls = append(w.calls, r.Method+" "+r.URL.Path)
-	n, fault := len(w.calls)-w.since, w.fault
+	n, fault, after := len(w.calls)-w.since, w.fault, w.after
 	w.mu.Unlock()
 	fate := platformtest.Answered
 	if fault != nil {
@@ -284,6 +292,9 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("connection reset by peer")
 	}
 	resp, err := w.next.RoundTrip(r)
+	if after != nil {
+		after(r.Method + " " + r.URL.Path)
+	}
 	if err != nil || fate == platformtest.Answered {
 		return resp, err
 	}

@@ -1,6 +1,7 @@
 package cloudfoundry_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -187,22 +188,23 @@ func TestARouteNeverLeadsNowhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFoundation(t)
 		f.mustRun(routesFirst)
-		p := f.mustRun(routesSecond)
-		mapped := map[string]int{}
-		for _, call := range p.applying {
-			route, rest, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(call, "POST "), "DELETE "), "/destinations")
-			switch {
-			case strings.HasPrefix(call, "POST /v3/spaces/"): // a manifest maps plain and full to the other app
-				for _, r := range list[ccv3.Route](f, "/v3/routes") {
-					mapped["/v3/routes/"+r.GUID]++
-				}
-			case strings.HasPrefix(call, "POST /v3/routes/"):
-				mapped[route]++
-			case strings.HasPrefix(call, "DELETE /v3/routes/") && rest != "":
-				if mapped[route]--; mapped[route] < 0 {
-					t.Errorf("%s before anything was mapped:\n%s", call, strings.Join(p.applying, "\n"))
+		p, d := f.prepare(t.Context(), routesSecond)
+		seen := map[string]bool{} // other arrangements of destinations on the way
+		f.wire.watch(func(call string) {
+			for _, r := range list[ccv3.Route](f, "/v3/routes") {
+				if !strings.EqualFold(r.Host, "waiting") && len(r.Destinations) == 0 {
+					t.Errorf("after %s the route %s leads nowhere", call, r.URL)
 				}
 			}
+			seen[f.drawn()] = true
+		})
+		f.apply(t.Context(), d, &p)
+		f.wire.watch(nil)
+		if err := errors.Join(p.err, p.outcome.Err()); err != nil {
+			t.Fatal(err)
+		}
+		if len(seen) < 5 {
+			t.Errorf("only %d states of the routes were seen on the way", len(seen))
 		}
 	})
 }
