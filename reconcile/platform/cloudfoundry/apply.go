@@ -4,9 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform"
@@ -29,39 +26,31 @@ func (d *Driver) Apply(ctx context.Context, plan platform.Plan, opts platform.Ap
 	defer stop(nil)
 
 	results := make([]platform.StepResult, len(plan.Steps))
-	done := make(map[string]chan struct{}, len(plan.Steps))
-	index := make(map[string]int, len(plan.Steps))
-	for i, s := range plan.Steps {
-		done[s.ID], index[s.ID] = make(chan struct{}), i
+	q := newQueue(plan.Steps)
+	running, ended := 0, make(chan int)
+	for {
+		for running < cmp.Or(max(opts.Parallel, 0), defaultParallel) {
+			i, missing, ok := q.next()
+			if !ok {
+				break
+			}
+			running++
+			go func() {
+				results[i] = d.applyStep(ctx, &plan.Steps[i], missing, opts)
+				ended <- i
+			}()
+		}
+		if running == 0 {
+			break
+		}
+		i := <-ended
+		running--
+		q.end(i, results[i].Phase == platform.Succeeded)
+		var e *platform.Error
+		if errors.As(results[i].Err, &e) && e.Class == platform.Unauthorized {
+			stop(e)
+		}
 	}
-	slots := make(chan struct{}, cmp.Or(max(opts.Parallel, 0), defaultParallel))
-	var all sync.WaitGroup
-	for i := range plan.Steps {
-		s := &plan.Steps[i]
-		all.Go(func() {
-			defer close(done[s.ID])
-			missing := ""
-			for _, id := range s.Requires {
-				if c, ok := done[id]; ok {
-					<-c
-					if results[index[id]].Phase != platform.Succeeded {
-						missing = id
-					}
-				}
-			}
-			select {
-			case slots <- struct{}{}:
-				defer func() { <-slots }()
-			case <-ctx.Done():
-			}
-			results[i] = d.applyStep(ctx, s, missing, opts)
-			var e *platform.Error
-			if errors.As(results[i].Err, &e) && e.Class == platform.Unauthorized {
-				stop(e)
-			}
-		})
-	}
-	all.Wait()
 	var refused *platform.Error
 	if errors.As(context.Cause(ctx), &refused) {
 		return platform.Outcome{Steps: results}, refused
@@ -131,50 +120,6 @@ func impossible(s *platform.Step) error {
 		return &platform.Error{Class: platform.Invalid, Ref: s.Ref, Origin: p.Origin, Doing: "looking at the plan", Message: p.Message, Hint: p.Hint}
 	}
 	return nil
-}
-
-// acyclic refuses steps that wait for each other.
-func acyclic(steps []platform.Step) error {
-	requires := map[string][]string{}
-	for _, s := range steps {
-		requires[s.ID] = s.Requires
-	}
-	state := map[string]int{} // 1: being visited, 2: fine
-	var visit func(id string, path []string) error
-	visit = func(id string, path []string) error {
-		switch state[id] {
-		case 1:
-			return &platform.Error{
-				Class: platform.Invalid, Doing: "ordering the steps",
-				Message: fmt.Sprintf("these require each other: %s", joinAnd(append(path[slices.Index(path, id):], id))),
-				Hint:    "remove one of the dependencies",
-			}
-		case 2:
-			return nil
-		}
-		state[id] = 1
-		for _, next := range requires[id] {
-			if err := visit(next, append(slices.Clip(path), id)); err != nil {
-				return err
-			}
-		}
-		state[id] = 2
-		return nil
-	}
-	for _, s := range steps {
-		if err := visit(s.ID, nil); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func joinAnd(names []string) string {
-	text := names[0]
-	for _, n := range names[1:] {
-		text += ", then " + n
-	}
-	return text
 }
 
 // pace is how often something is asked for while waiting: soon at first, then less and less often.

@@ -2,7 +2,6 @@ package cloudfoundry_test
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -185,46 +184,6 @@ func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 		StatusCode: http.StatusUnauthorized, Header: http.Header{}, Request: req,
 		Body: io.NopCloser(strings.NewReader(`{"errors":[{"code":1000,"title":"CF-InvalidAuthToken","detail":"Invalid Auth Token"}]}`)),
 	}, nil
-}
-
-// One lost, cut or half-answered request is no reason to fail, nor to make anything twice.
-func TestTroubleAtEveryRequest(t *testing.T) {
-	for what, fate := range map[string]platformtest.Fate{
-		"lost": platformtest.Lost, "unanswered": platformtest.Unanswered, "stored and answered with 503": stored503,
-	} {
-		for _, change := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, change %v", what, change), func(t *testing.T) {
-				for n, ended := 1, false; !ended; n++ {
-					synctest.Test(t, func(t *testing.T) {
-						f := newFoundation(t)
-						f.suite()
-						text := suiteFirst
-						if change {
-							f.mustRun(suiteFirst)
-							text = suiteSecond
-						}
-						p, d := f.prepare(t.Context(), text)
-						ended = true
-						f.wire.install(func(i int) platformtest.Fate {
-							if i == n {
-								ended = false
-								return fate
-							}
-							return platformtest.Answered
-						})
-						f.apply(t.Context(), d, &p)
-						f.wire.install(nil)
-						if err := p.outcome.Err(); err != nil || p.err != nil {
-							t.Errorf("request %d: %v %v", n, p.err, err)
-						}
-						f.converged(text)
-						f.nothingTwice(t)
-						f.nothingLeftBehind(t)
-					})
-				}
-			})
-		}
-	}
 }
 
 // Told to stop in the middle, a run ends soon, as abandoned, and the next one completes it.

@@ -41,6 +41,7 @@ type foundation struct {
 	revision string             // of the files, where it matters
 	probe    http.RoundTripper  // what answers for the apps
 	settings *manifest.Settings // of the target
+	parallel int                // steps at a time, as many as usual when 0
 }
 
 func newFoundation(t *testing.T) *foundation {
@@ -174,7 +175,7 @@ func (f *foundation) run(ctx context.Context, text string) pass {
 func (f *foundation) apply(ctx context.Context, d *cloudfoundry.Driver, p *pass) {
 	before := len(f.wire.log())
 	var mu sync.Mutex
-	p.outcome, p.err = d.Apply(ctx, p.plan, platform.ApplyOptions{Files: f.files, Revision: cmp.Or(f.revision, "c0ffee"), Settings: f.settings, Report: func(e platform.Event) {
+	p.outcome, p.err = d.Apply(ctx, p.plan, platform.ApplyOptions{Files: f.files, Revision: cmp.Or(f.revision, "c0ffee"), Settings: f.settings, Parallel: f.parallel, Report: func(e platform.Event) {
 		mu.Lock()
 		defer mu.Unlock()
 		p.events = append(p.events, strings.TrimSuffix(fmt.Sprintf("%s: %s: %s", e.Ref.Name(), e.Phase, e.Text), ": "))
@@ -253,8 +254,12 @@ type wire struct {
 	after func(call string)             // after each answered request to the API; may be nil
 }
 
-// stored503 is a fate that Cloud Foundry knows: the change is stored, and the answer is 503 (observed).
-const stored503 = platformtest.Unanswered + 1
+// Fates that Cloud Foundry knows besides lost connections.
+const (
+	stored503  = platformtest.Unanswered + 1 + iota // the change is stored, and the answer is 503 (observed)
+	refused500                                      // nothing happens
+	limited429                                      // nothing happens, and may be asked again in 3 s
+)
 
 // install sets the fault; its n counts from now.
 func (w *wire) install(fault func(n int) platformtest.Fate) {
@@ -285,11 +290,23 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	if fault != nil {
 		fate = fault(n)
 	}
-	if fate == platformtest.Lost {
+	if fate == platformtest.Lost || fate == refused500 || fate == limited429 {
 		if r.Body != nil {
 			_ = r.Body.Close()
 		}
+	}
+	answer := func(status int) (*http.Response, error) {
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	}
+	switch fate {
+	case platformtest.Lost:
 		return nil, errors.New("connection reset by peer")
+	case refused500:
+		return answer(http.StatusInternalServerError)
+	case limited429:
+		resp, err := answer(http.StatusTooManyRequests)
+		resp.Header.Set("Retry-After", "3")
+		return resp, err
 	}
 	resp, err := w.next.RoundTrip(r)
 	if after != nil {
@@ -302,7 +319,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	if fate == platformtest.Unanswered {
 		return nil, errors.New("unexpected EOF")
 	}
-	return &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	return answer(http.StatusServiceUnavailable)
 }
 
 type counted struct {

@@ -5,7 +5,6 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -34,7 +33,6 @@ import (
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox"
-	"github.com/fettle-gitops/fettle/reconcile/platform/platformtest"
 )
 
 // elsewhere answers for servers that are not the foundation, in process, by host.
@@ -506,45 +504,25 @@ func TestResourceMatching(t *testing.T) {
 	})
 }
 
-// Killed after any request, or with a connection cut at any, an upload is completed by the next run and not made twice.
+// Whatever befalls any one of its requests, an upload is completed by the next run and not made twice.
 func TestDropletUploadIsReentrant(t *testing.T) {
 	text := "version: 2\napps:\n- {name: shop, droplet: {path: shop.tgz}}\n"
-	for _, fate := range []platformtest.Fate{platformtest.Lost, platformtest.Unanswered, stored503} {
-		for n := 1; ; n++ {
-			reached := false
+	for name, what := range troubles {
+		for n, reached := 1, true; reached; n++ {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFoundation(t)
 				f.files["shop.tgz"] = &fstest.MapFile{Data: tgz(t, map[string]string{"app/run": "one"})}
-				p, d := f.prepare(t.Context(), text)
-				ctx, kill := context.WithCancel(t.Context())
-				f.wire.install(func(i int) platformtest.Fate {
-					switch {
-					case i == n:
-						reached = true
-						kill()
-						return fate
-					case i > n:
-						return platformtest.Lost
-					}
-					return platformtest.Answered
-				})
-				f.apply(ctx, d, &p)
-				kill()
-				f.wire.install(nil)
+				if _, reached = f.applyInTrouble(text, n, what); !reached && n < 6 {
+					t.Errorf("only %d positions", n)
+				}
 				f.mustRun(text)
 				f.converged(text)
 				if n := len(list[ccv3.Droplet](f, "/v3/droplets")); n != 1 {
 					t.Errorf("%d droplets", n)
 				}
 			})
-			if !reached {
-				if n < 6 {
-					t.Errorf("only %d positions", n)
-				}
-				break
-			}
 			if t.Failed() {
-				t.Fatalf("fate %v at request %d", fate, n)
+				t.Fatalf("%s at request %d", name, n)
 			}
 		}
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/fettle-gitops/fettle/reconcile/platform"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
-	"github.com/fettle-gitops/fettle/reconcile/platform/platformtest"
 )
 
 // An app may come up, be taken for good by the platform, and fall over at once. Then there is no deployment left to cancel:
@@ -138,26 +137,18 @@ func (m *meddler) RoundTrip(r *http.Request) (*http.Response, error) {
 // One request in trouble does not keep a rollback from its end.
 func TestRollbackInTrouble(t *testing.T) {
 	bad := strings.NewReplacer("hello", "FAULT_CRASH", "64M", "128M", "routes: [", "routes: [{route: new.apps.sandbox.test}, ").Replace(web)
-	for what, fate := range map[string]platformtest.Fate{
-		"lost": platformtest.Lost, "unanswered": platformtest.Unanswered, "stored and answered with 503": stored503,
-	} {
-		t.Run(what, func(t *testing.T) {
-			for n, ended := 1, false; !ended; n++ {
+	for name, what := range troubles {
+		if what.kills || what.lasts {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			for n, reached := 1, true; reached; n++ {
 				synctest.Test(t, func(t *testing.T) {
 					f := newFoundation(t)
 					f.mustRun(web)
 					before := f.state("web")
-					p, d := f.prepare(t.Context(), bad)
-					ended = true
-					f.wire.install(func(i int) platformtest.Fate {
-						if i == n {
-							ended = false
-							return fate
-						}
-						return platformtest.Answered
-					})
-					f.apply(t.Context(), d, &p)
-					f.wire.install(nil)
+					var p pass
+					p, reached = f.applyInTrouble(bad, n, what)
 					if s := p.outcome.Steps[0]; !s.RolledBack || !s.Quarantine {
 						t.Errorf("request %d: %s, rolled back %v: %v", n, s.Phase, s.RolledBack, s.Err)
 					}

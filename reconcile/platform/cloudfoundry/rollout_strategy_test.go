@@ -1,7 +1,6 @@
 package cloudfoundry_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -14,7 +13,6 @@ import (
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile/platform"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
-	"github.com/fettle-gitops/fettle/reconcile/platform/platformtest"
 )
 
 // with gives the app web settings.
@@ -288,29 +286,13 @@ func TestHealthURL(t *testing.T) {
 func TestCanaryKilledAnywhere(t *testing.T) {
 	canary := with(web, "strategy: canary", "canary-steps: 50, 100", "canary-pause: 10s", "before-rollout: migrate", "after-rollout: smoke")
 	changed := strings.NewReplacer("hello", "good morning", "routes: [", "routes: [{route: new.apps.sandbox.test}, ").Replace(canary)
-	for _, fate := range []platformtest.Fate{platformtest.Lost, platformtest.Unanswered} {
-		for n, ended := 1, false; !ended; n++ {
+	for _, name := range []string{"killed before", "killed after"} {
+		for n, reached := 1, true; reached; n++ {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFoundation(t)
 				f.mustRun(canary)
 				f.newCode("second")
-				p, d := f.prepare(t.Context(), changed)
-				ctx, kill := context.WithCancel(t.Context())
-				defer kill()
-				ended = true
-				f.wire.install(func(i int) platformtest.Fate {
-					switch {
-					case i < n:
-						return platformtest.Answered
-					case i == n:
-						ended = false
-						kill()
-						return fate
-					}
-					return platformtest.Lost
-				})
-				f.apply(ctx, d, &p)
-				f.wire.install(nil)
+				_, reached = f.applyInTrouble(changed, n, troubles[name])
 				f.mustRun(changed)
 				f.converged(changed)
 				tasks := map[string]int{}
@@ -318,7 +300,7 @@ func TestCanaryKilledAnywhere(t *testing.T) {
 					tasks[task.Name]++
 				}
 				if tasks["before-rollout"] != 2 || tasks["after-rollout"] != 2 { // one of each when the app was made
-					t.Errorf("killed at request %d: tasks %v", n, tasks)
+					t.Errorf("%s request %d: tasks %v", name, n, tasks)
 				}
 				f.nothingTwice(t)
 			})

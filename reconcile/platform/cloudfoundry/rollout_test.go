@@ -246,28 +246,13 @@ func TestCrashedRolloutOfAKilledRun(t *testing.T) {
 // A rollback that is killed anywhere leaves nothing that the next good commit does not put right.
 func TestRollbackKilledAnywhere(t *testing.T) {
 	bad := strings.NewReplacer("hello", "FAULT_CRASH", "64M", "128M", "routes: [", "routes: [{route: new.apps.sandbox.test}, ").Replace(web)
-	for n, ended := 1, false; !ended; n++ {
+	for n, reached := 1, true; reached; n++ {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFoundation(t)
 			f.mustRun(web)
-			p, d := f.prepare(t.Context(), bad)
-			ctx, kill := context.WithCancel(t.Context())
-			defer kill()
-			ended = true
-			f.wire.install(func(i int) platformtest.Fate {
-				switch {
-				case i < n:
-					return platformtest.Answered
-				case i == n:
-					ended = false
-					kill()
-					return platformtest.Unanswered
-				}
-				return platformtest.Lost
-			})
-			f.apply(ctx, d, &p)
-			f.wire.install(nil)
-			if ended != (p.outcome.Steps[0].Phase == platform.Failed) {
+			var p pass
+			p, reached = f.applyInTrouble(bad, n, troubles["killed after"])
+			if reached == (p.outcome.Steps[0].Phase == platform.Failed) {
 				t.Errorf("killed at request %d: %s %v", n, p.outcome.Steps[0].Phase, p.outcome.Err())
 			}
 			f.revision = "the next one"
