@@ -54,13 +54,6 @@ func TestWhatAPersonReads(t *testing.T) {
 				"(create it (cf create-service or cf create-user-provided-service), or correct the name; `cf services` lists what exists)",
 		},
 		{
-			name:  "a name that is no host",
-			text:  "applications:\n- name: web shop\n  path: web\n  random-route: true\n",
-			class: platform.Invalid,
-			want: "manifest.yml:4:17: app acme/dev/web shop: creating the app: Failed to create random route from app name: Host must be either \"*\" or " +
-				"contain only alphanumeric characters, \"_\", or \"-\" (declare `routes` with a host of your choice, or name the app with letters, digits, - and _ alone)",
-		},
-		{
 			name: "a feature that is switched off",
 			before: func(f *foundation) {
 				f.do(http.MethodPatch, "/v3/feature_flags/diego_docker", map[string]any{"enabled": false}, nil)
