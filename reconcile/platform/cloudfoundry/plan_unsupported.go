@@ -2,7 +2,9 @@ package cloudfoundry
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile/platform"
@@ -49,9 +51,40 @@ func (p *planner) refuse() []platform.Problem {
 			}
 		}
 	}
+	found = append(found, p.endpoints()...)
 	slices.SortFunc(found, func(a, b platform.Problem) int {
 		return cmp.Or(cmp.Compare(a.Step, b.Step), cmp.Compare(a.Message, b.Message))
 	})
+	return found
+}
+
+// endpoints finds health checks by HTTP that would have no endpoint. The controller knows no default, as cf push does: it
+// fails in the middle of the manifest's job, when half of the app is changed already.
+func (p *planner) endpoints() []platform.Problem {
+	var found []platform.Problem
+	for _, o := range p.in.Desired.Of(manifest.KindApp) {
+		var live map[string]any
+		if l := p.in.Live.Live.Get(o.Ref); l != nil {
+			live = l.Spec
+		}
+		processes, _ := o.Spec["processes"].(map[string]any)
+		for name := range processes {
+			for _, check := range []string{"health_check", "readiness_health_check"} {
+				kind, _ := manifest.Lookup(o.Spec, manifest.Pointer("processes", name, check, "type"))
+				pointer := manifest.Pointer("processes", name, check, "http_endpoint")
+				declared, _ := manifest.Lookup(o.Spec, pointer)
+				lives, _ := manifest.Lookup(live, pointer)
+				if kind != "http" || declared != nil || lives != nil {
+					continue
+				}
+				found = append(found, platform.Problem{
+					Step: p.step(o.Ref).ID, Origin: o.FieldOrigin(manifest.Pointer("processes", name, check, "type")),
+					Message: fmt.Sprintf("the %s of process %s is http and has no endpoint", strings.ReplaceAll(check, "_", " "), name),
+					Hint:    map[string]string{"health_check": "declare one: health-check-http-endpoint: / (version 2: liveness: with http_endpoint: /)", "readiness_health_check": "declare one: readiness-health-check-http-endpoint: / (version 2: readiness: with http_endpoint: /)"}[check],
+				})
+			}
+		}
+	}
 	return found
 }
 
