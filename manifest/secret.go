@@ -79,3 +79,16 @@ func maskLine(line string) string {
 	}
 	return line
 }
+
+// SplitPassword takes the password out of a text that holds one URL with a password (“postgres://shop:PASSWORD@host/db”).
+func SplitPassword(text string) (before, password, after string, ok bool) {
+	found := secretURL.FindAllString(text, 2)
+	if len(found) != 1 {
+		return "", "", "", false
+	}
+	before, after, _ = strings.Cut(text, found[0])
+	url := strings.TrimSuffix(found[0], "@")
+	colon := strings.Index(url, "://") + len("://")
+	colon += strings.IndexByte(url[colon:], ':') + 1
+	return before + url[:colon], url[colon:], "@" + after, true
+}

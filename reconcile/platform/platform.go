@@ -59,6 +59,15 @@ type Preflighter interface {
 	Preflight(ctx context.Context, in PlanInput, plan Plan) ([]Problem, error)
 }
 
+// Exporter reads whole spaces, as Observe reads what is declared in them, whether anything declares it or not. A place is
+// "ORG/SPACE", or "ORG" for all of its spaces; it returns the spaces. It changes nothing.
+//
+// A live object of it is nearly what would declare it: what the platform tells of the settings and inputs of package manifest is
+// in Settings and Inputs.
+type Exporter interface {
+	Export(ctx context.Context, places ...string) (spaces []string, obs Observation, err error)
+}
+
 // Counter tells how many API requests the driver has made so far.
 type Counter interface {
 	Requests() int64

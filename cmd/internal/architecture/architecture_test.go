@@ -40,6 +40,7 @@ var rooms = []room{
 	{sandbox, nil, "the sandbox has wire structs of its own: one misreading must not pass on both sides"},
 	{"reconcile", []string{"manifest", "diff", "source", "reconcile/platform", "reconcile/history"}, "a run joins contracts, never a concrete driver or store"},
 	{"reconcile/planfile", []string{"schemas", "manifest", "diff", "reconcile/platform"}, "a plan file is written and compared, never carried out"},
+	{"reconcile/export", []string{"manifest", "reconcile/platform"}, "an export is text made of what a driver read"},
 	{"reconcile/agent", []string{"source", "reconcile", "reconcile/history"}, "the agent decides when, package reconcile what"},
 	{"cmd", nil, "the command line alone names concrete drivers"},
 }

@@ -40,6 +40,11 @@ type readings struct {
 // Apps that Git does not declare appear with what the lists say of them, so that they can be reported as unmanaged;
 // their environment, commands and bindings are not read, nor do their ledgers count: another manifest may own them.
 func (d *Driver) Observe(ctx context.Context, desired manifest.Set) (platform.Observation, error) {
+	return d.observe(ctx, desired, nil)
+}
+
+// observe reads what desired is about; complete, if there is one, says with the lists at hand what that is.
+func (d *Driver) observe(ctx context.Context, desired manifest.Set, complete func(*readings) manifest.Set) (platform.Observation, error) {
 	ctx, warnings := ccv3.CollectWarnings(ctx)
 	places, err := d.places(ctx, desired.Spaces())
 	if err != nil {
@@ -50,6 +55,9 @@ func (d *Driver) Observe(ctx context.Context, desired manifest.Set) (platform.Ob
 	if len(places) > 0 {
 		if err := d.readLists(ctx, r, desired); err != nil {
 			return platform.Observation{}, explain(manifest.Ref{}, "reading the live state of "+strings.Join(desired.Spaces(), ", "), err)
+		}
+		if complete != nil {
+			desired = complete(r)
 		}
 		r.declare(desired)
 		if err := d.readDeclared(ctx, r, desired); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -82,6 +83,9 @@ func (d *Driver) identify(ctx context.Context, o *manifest.Object, files fs.FS) 
 				return nil, noFiles(o, what, path)
 			}
 			digest, err := localDigest(ctx, files, path, what)
+			if errors.Is(err, bits.ErrNoFile) && what == "package" && o.Settings != nil && slices.Contains(o.Settings.Ignore, "/package") {
+				return withoutCode(o), nil
+			}
 			if err != nil {
 				return nil, codeError(o, what, err)
 			}
@@ -89,6 +93,15 @@ func (d *Driver) identify(ctx context.Context, o *manifest.Object, files fs.FS) 
 		}
 	}
 	return o, nil
+}
+
+// withoutCode is an app whose code is somebody else's affair: it is to be ignored, and there is none beside the manifest.
+// Version 1 has no other word for that (package export).
+func withoutCode(o *manifest.Object) *manifest.Object {
+	o = copied(o)
+	delete(o.Spec, "package")
+	delete(o.Inputs, "path")
+	return o
 }
 
 func localDigest(ctx context.Context, files fs.FS, path, what string) (string, error) {

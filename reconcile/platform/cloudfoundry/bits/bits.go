@@ -85,6 +85,9 @@ type Error struct {
 	Err     error
 }
 
+// ErrNoFile is why a folder is no code: it is empty, or all of it is ignored.
+var ErrNoFile = errors.New("it holds no file to upload")
+
 // Error reads "path shop/src: it holds no file to upload (hint)".
 func (e *Error) Error() string {
 	s := "path " + e.Path + ": " + e.Message
@@ -121,7 +124,7 @@ func Open(fsys fs.FS, dir string) (*Files, error) {
 		return nil, err
 	}
 	if len(f.entries) == 0 {
-		return nil, &Error{Path: dir, Message: "it holds no file to upload", Hint: "check the path and " + IgnoreFile}
+		return nil, &Error{Path: dir, Message: ErrNoFile.Error(), Hint: "check the path and " + IgnoreFile, Err: ErrNoFile}
 	}
 	slices.SortFunc(f.entries, func(a, b file) int { return strings.Compare(a.name, b.name) })
 	return f, nil

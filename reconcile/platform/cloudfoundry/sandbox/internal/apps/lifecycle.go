@@ -123,7 +123,8 @@ func (l *Lifecycle) readBuildpacks(b *cc.Body, list []any) *[]string {
 	return &names
 }
 
-var gitURI = regexp.MustCompile(`(?i)\A(?:(?:https?|git|ssh)://[^\s]+|git@[^\s:]+:[^\s]+)\z`)
+// A cloud native buildpack may also be an image.
+var buildpackURI = regexp.MustCompile(`(?i)\A(?:(?:https?|git|ssh|docker)://[^\s]+|git@[^\s:]+:[^\s]+)\z`)
 
 // Check looks whether stack and buildpacks exist; stack is the one to name when the request names none.
 func (l *Lifecycle) Check(tx *cc.Tx, stack string) error {
@@ -152,7 +153,7 @@ func (l *Lifecycle) Check(tx *cc.Tx, stack string) error {
 
 // BuildpackProblem says why a buildpack cannot be used with a stack, "" when it can.
 func BuildpackProblem(tx *cc.Tx, name, stack string) string {
-	if gitURI.MatchString(name) || KnownBuildpack(tx, name) {
+	if buildpackURI.MatchString(name) || KnownBuildpack(tx, name) {
 		return ""
 	}
 	return `Buildpack "` + name + `" for stack "` + stack + `" must be an existing admin buildpack or a valid git URI`
