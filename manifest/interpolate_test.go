@@ -39,7 +39,7 @@ func TestParseVar(t *testing.T) {
 		"host":     `expected NAME=VALUE, got "host"`,
 		"=x":       `expected NAME=VALUE, got ""`,
 		"host=":    "the variable host has no value: expected host=VALUE",
-		"list=[1,": "the value of the variable list is a list or a map that is not valid YAML: this is not valid YAML: expected a value here",
+		"list=[1,": "the value of the variable list is a list or a map that is not valid YAML: this is not valid YAML: the list [ … ] that opens here is not closed",
 	} {
 		if _, _, err := ParseVar(arg); err == nil || err.Error() != want {
 			t.Errorf("%s: got %v, expected %s", arg, err, want)

@@ -139,7 +139,7 @@ func (ps Problems) WithExcerpts(file string, data []byte) Problems {
 			lines = bytes.Split(data, []byte("\n"))
 		}
 		// A line beyond all measure is no help to look at, and would be searched for secrets for every problem in it.
-		if p.Origin.Line <= len(lines) && len(lines[p.Origin.Line-1]) <= 2000 {
+		if p.Origin.Line <= len(lines) && len(lines[p.Origin.Line-1]) <= 2000 && len(data) > 0 {
 			ps[i].Excerpt = excerpt(string(lines[p.Origin.Line-1]), p.Origin.Column)
 		}
 	}
@@ -152,8 +152,8 @@ func excerpt(line string, column int) string {
 	const before, width = 60, 100
 	line = strings.ToValidUTF8(strings.TrimRight(maskLine(line), "\r"), "�")
 	line = strings.Map(func(r rune) rune {
-		if r != '\t' && (unicode.IsControl(r) || r == '\u2028' || r == '\u2029') {
-			return '�' // nothing that could move a terminal's cursor
+		if r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029') {
+			return '�' // nothing that could move a terminal's cursor, or cannot be seen
 		}
 		return r
 	}, line)

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
 	"gopkg.in/yaml.v3"
@@ -219,12 +221,12 @@ func (c *schemaCheck) leaf(e *jsonschema.ValidationError) {
 			got = fmt.Sprintf("%d characters", len([]rune(node.Value)))
 		}
 		hint := ""
-		if keyword == "type" {
-			hint = c.quoteHint(node, in)
+		if keyword == "type" || keyword == "pattern" {
+			hint = cmp.Or(c.quoteHint(node, in), c.typeHint(node, in))
 		}
 		c.add(node, pointer, keyword, fmt.Sprintf("%sexpected %s, got %s", label(pointer), noun(in), got), hint)
 	case keyword == "type":
-		c.add(node, pointer, "type", fmt.Sprintf("%sexpected %s, got %s", label(pointer), typeWords(value), got), c.quoteHint(node, in))
+		c.add(node, pointer, "type", fmt.Sprintf("%sexpected %s, got %s", label(pointer), typeWords(value), got), cmp.Or(c.quoteHint(node, in), c.typeHint(node, in)))
 	case secret: // the validator's message may quote it
 		c.add(node, pointer, keyword, label(pointer)+"got "+got, "")
 	default:
@@ -242,6 +244,37 @@ func (c *schemaCheck) quoteHint(node *yaml.Node, in map[string]any) string {
 		return ""
 	}
 	return fmt.Sprintf("quote it: %q", node.Value)
+}
+
+var (
+	missingSpace = regexp.MustCompile(`^([\w-]+):[^\s/]`)
+	withUnit     = regexp.MustCompile(`^(\d+)\s*(s|sec|seconds?)$`)
+)
+
+// typeHint helps where a value has another shape than it should: how the same is written in the right one.
+func (c *schemaCheck) typeHint(node *yaml.Node, in map[string]any) string {
+	wants := func(kind string) bool {
+		types, ok := in["type"].([]any)
+		return ok && slices.Contains(types, any(kind)) || in["type"] == kind
+	}
+	text := node.Kind == yaml.ScalarNode && node.Tag == tagStr && in["writeOnly"] != true && !c.secret[node]
+	switch {
+	case node.Kind == yaml.SequenceNode && wants("object"):
+		return "write a map, KEY: VALUE in each line, without \"- \""
+	case node.Kind == yaml.MappingNode && wants("array"):
+		return "begin each entry with \"- \""
+	case text && wants("boolean") && (plainTrue.MatchString(node.Value) || plainFalse.MatchString(node.Value)):
+		return "remove the quotes"
+	case text && wants("array"):
+		if items, ok := in["items"].(map[string]any); ok && items["type"] == "string" && len(node.Value) < 60 {
+			return fmt.Sprintf("write [%s]", node.Value)
+		}
+	case text && node.Style == 0 && wants("object") && missingSpace.MatchString(node.Value):
+		return fmt.Sprintf("a space is missing behind the colon of %s:", missingSpace.FindStringSubmatch(node.Value)[1])
+	case text && withUnit.MatchString(node.Value) && strings.Contains(noun(in), "seconds"):
+		return "write " + withUnit.FindStringSubmatch(node.Value)[1]
+	}
+	return ""
 }
 
 // misspelled reports whether the map has an unknown key that is most likely meant to be name.
@@ -278,6 +311,11 @@ func (c *schemaCheck) unknownFields(node *yaml.Node, pointer string, in map[stri
 			hint = fmt.Sprintf("did you mean %s?", near)
 		} else if len(current) > 12 {
 			hint = ""
+		}
+		if strings.HasPrefix(key.Value, "-") && len(key.Value) > 1 {
+			hint = fmt.Sprintf("a space is missing: - %s:", strings.TrimLeft(shorten(key.Value), "-"))
+		} else if strings.ContainsFunc(key.Value, func(r rune) bool { return r > unicode.MaxASCII && (unicode.IsSpace(r) || unicode.Is(unicode.Cf, r)) }) {
+			hint = "there is a character in it that only looks like a space, or that cannot be seen: type it anew"
 		}
 		c.add(key, pointer+Pointer(key.Value), "unknown-field", fmt.Sprintf("%sunknown key %q", label(pointer), shorten(key.Value)), hint)
 	}

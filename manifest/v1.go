@@ -97,6 +97,7 @@ var formerAppKeys = map[string]string{
 	"space":                 "write space: at the top of the manifest, beside applications:",
 	"labels":                "write metadata: with labels: in it",
 	"annotations":           "write metadata: with annotations: in it",
+	"package":               "write path: FOLDER, or docker: with image: (version 2 calls it package, and begins with version: 2)",
 	"environment":           "write env:",
 	"environment_variables": "write env: (version 2 calls it environment_variables)",
 	"services_url":          "write services:",
@@ -117,6 +118,8 @@ func (d *document) inContext(p Problem, apps *yaml.Node) Problem {
 		switch key := keys[0]; {
 		case key == "declared-services": // IBM's pipelines made these services; cf push never read it
 			p.Rule, p.Message, p.Hint = "former-key", "declared-services has no effect in Cloud Foundry", "create the services before (cf create-service), name them under services: in each app, and remove this"
+		case key == "apiVersion" && childOf(d.root, "kind") != nil:
+			p.Hint = "this is a manifest of Kubernetes, not of Cloud Foundry"
 		case key == "inherit":
 			p.Rule, p.Message, p.Hint = "former-key", "inherit is no longer read", "write one manifest, or pass what differs as ((variables))"
 		case slices.Contains([]string{"apps", "meta", "service_instances", "service_bindings"}, key), key == "routes" && apps == nil:
@@ -161,6 +164,10 @@ func (d *document) inContext(p Problem, apps *yaml.Node) Problem {
 			name = shorten(at.Content[0].Value)
 		}
 		p.Hint = fmt.Sprintf("write - %s: %s, and its settings below that", key, name)
+	case len(keys) == 5 && keys[2] == "services" && p.Rule == "unknown-field" && childOf(below(app, keys[2], keys[3]), "name") == nil:
+		p.Hint = "write - name: " + shorten(keys[4]) + ", if that is the service instance"
+	case len(keys) == 5 && keys[2] == "services" && p.Rule == "unknown-field" && slices.Contains([]string{"params", "config", "credentials"}, keys[4]):
+		p.Hint = "write parameters:"
 	case p.Rule == "type" && at.Kind == yaml.ScalarNode && at.Tag == tagNull:
 		p.Hint = fmt.Sprintf("give %s a value, or remove it", keys[len(keys)-1])
 	case len(keys) == 2 && p.Rule == "required" && at.Kind == yaml.MappingNode && childOf(at, "name") == nil:

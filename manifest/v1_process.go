@@ -138,7 +138,7 @@ func (a *v1App) megabytes(key string, n *yaml.Node) (int64, bool) {
 		return 0, false
 	}
 	mb, err := ParseMegabytes(text)
-	if errors.Is(err, ErrSizeSmall) || errors.Is(err, ErrSizeLarge) {
+	if errors.Is(err, ErrSizeSmall) && !strings.HasPrefix(text, "-") || errors.Is(err, ErrSizeLarge) { // the schema says what it thinks of a minus
 		a.bad(n, "size", fmt.Sprintf("%s: %v, got %s", key, err, a.quote(n)), "")
 	}
 	return mb, err == nil
@@ -183,7 +183,7 @@ func (a *v1App) healthCheck(name string, f fields, prefix string, put func(any, 
 	if text, ok := a.text(endpoint); ok {
 		put(text, endpoint, prefix, "http_endpoint")
 	}
-	if endpoint != nil && hasKind && kind != "http" {
+	if endpoint != nil && (kind == "port" || kind == "process") {
 		a.bad(endpoint, "health-check", fmt.Sprintf("process %s: %s needs %s: http, got %s", name, f.written(prefix+"_http_endpoint"), f.written(prefix+"_type"), a.quote(f.get(prefix+"_type"))), "")
 	}
 }

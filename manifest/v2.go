@@ -192,6 +192,8 @@ func (d *document) inContextV2(p Problem) Problem {
 		if len(keys) == 3 && (strings.Contains(p.Hint, "scale:") || strings.Contains(p.Hint, "health_checks:")) {
 			p.Hint = strings.Replace(p.Hint, "write ", "write processes: with - type: web and ", 1)
 		}
+	case p.Rule == "unknown-field" && keys[len(keys)-2] == "health_checks" && slices.Contains([]string{"type", "timeout", "http_endpoint", "invocation_timeout", "interval"}, last):
+		p.Hint = fmt.Sprintf("write liveness: (or readiness:) with %s: in it", shorten(last))
 	case p.Rule == "type" && at.Kind == yaml.ScalarNode && at.Tag == tagNull:
 		p.Hint = fmt.Sprintf("give %s a value, or remove it", last)
 	case p.Rule == "type" && len(keys) == 4 && keys[0] == "apps" && keys[2] == "environment_variables":

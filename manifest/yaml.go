@@ -1,16 +1,12 @@
 package manifest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 )
@@ -73,19 +69,30 @@ func parseYAML(file string, data []byte) (docs []*yaml.Node, problems Problems) 
 	}
 }
 
-// tooDeep finds the line in which brackets are nested deeper than any manifest needs, or 0. The YAML package
+// tooDeep finds the line in which brackets or blocks are nested deeper than any manifest needs, or 0. The YAML package
 // spends on every token a time that grows with the depth (10,000 maps in each other take it six seconds), so
 // this is looked at before. It takes quotes and comments into account as far as that is possible without reading
 // the YAML; who hides brackets from it on purpose meets the patientReader.
 func tooDeep(data []byte) int {
 	const limit = 4 * maxDepth // above maxDepth, because brackets in a block of text are counted as well
 	line, depth, dashes := 1, 0, 0
-	start := true // a value may begin here
+	start := true     // a value may begin here
+	var indents []int // of the lines above that are further and further left
 	for i := 0; i < len(data); i++ {
 		switch c := data[i]; c {
 		case '\n':
 			line++
 			start, dashes = true, 0
+			column := 0
+			for i+1+column < len(data) && data[i+1+column] == ' ' {
+				column++
+			}
+			for len(indents) > 0 && indents[len(indents)-1] >= column {
+				indents = indents[:len(indents)-1]
+			}
+			if indents = append(indents, column); len(indents) > limit {
+				return line
+			}
 		case ' ', '\t', '\r':
 		case '#':
 			if i == 0 || data[i-1] == ' ' || data[i-1] == '\t' || data[i-1] == '\n' {
@@ -370,95 +377,3 @@ func shorten(s string) string {
 	}
 	return s
 }
-
-var syntaxLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
-
-// What the YAML package says, and what it means to a person.
-var syntaxWords = []struct{ says, message, hint string }{
-	{"found character that cannot start any token", "a value cannot begin with this character", "quote the value"},
-	{"mapping values are not allowed", "a second \": \" on one line", "quote text that contains \": \", or mend the indentation"},
-	{"could not find expected ':'", "expected \"key: value\"", "a colon is missing, or the indentation is wrong"},
-	{"did not find expected key", "expected a key here", "the indentation is wrong, or a quote closes too early"},
-	{"did not find expected node content", "expected a value here", "a comma or a bracket is too much, or one is missing"},
-	{"did not find expected '-' indicator", "expected a list entry (\"- \") here", "mend the indentation"},
-	{"did not find expected ',' or ']'", "the list [ … ] is not closed", "add the missing , or ]"},
-	{"did not find expected ',' or '}'", "the map { … } is not closed", "add the missing , or }"},
-	{"found unexpected end of stream", "a quote is not closed", "add the closing quote"},
-	{"found unknown escape character", "unknown escape after \\ in a \"double-quoted\" text", "use 'single quotes', where \\ means itself"},
-	{"did not find expected hexdecimal number", "unknown escape after \\ in a \"double-quoted\" text", "use 'single quotes', where \\ means itself"},
-	{"unknown anchor", "an alias without its anchor", "define it first with &name; anchors do not reach into another document"},
-	{"exceeded max depth", "the nesting is too deep", ""},
-	{"control characters are not allowed", "the text contains a control character", "remove it, or write it as an escape in \"double quotes\""},
-	{"invalid Unicode character", "the text is not UTF-8", "save the file as UTF-8"},
-	{"invalid leading UTF-8 octet", "the text is not UTF-8", "save the file as UTF-8"},
-	{"incomplete UTF-8", "the text is not UTF-8", "save the file as UTF-8"},
-	{"invalid trailing UTF-8 octet", "the text is not UTF-8", "save the file as UTF-8"},
-	{"found a tab character", "a tab cannot indent", "indent with spaces"},
-}
-
-// syntaxProblem gives an error of the YAML package a column and plainer words.
-func syntaxProblem(file string, data []byte, err error) Problem {
-	match := syntaxLine.FindStringSubmatch(strings.SplitN(err.Error(), "\n", 2)[0])
-	line, says := 1, err.Error()
-	if match != nil {
-		says = match[2]
-		if n, err := strconv.Atoi(match[1]); err == nil {
-			line = n
-		}
-	}
-	p := Problem{Origin: Origin{File: file, Line: line, Column: 1}, Severity: SeverityError, Rule: "yaml-syntax", Message: "this is not valid YAML: " + says}
-	for _, w := range syntaxWords {
-		if strings.Contains(says, w.says) {
-			p.Message, p.Hint = "this is not valid YAML: "+w.message, w.hint
-			break
-		}
-	}
-	lines := bytes.Split(data, []byte("\n"))
-	p.Origin.Line = min(p.Origin.Line, len(lines))
-	if strings.Contains(says, "cannot start any token") || strings.Contains(says, "tab character") {
-		// The reported line is sometimes the one before; a tab in the indentation is nearly always the reason.
-		for l := max(p.Origin.Line-1, 1); l <= min(p.Origin.Line+1, len(lines)); l++ {
-			indent := lines[l-1][:len(lines[l-1])-len(bytes.TrimLeft(lines[l-1], " \t-"))]
-			if i := bytes.IndexByte(indent, '\t'); i >= 0 {
-				p.Origin.Line, p.Origin.Column = l, i+1
-				p.Rule, p.Message, p.Hint = "yaml-tab", "a tab cannot indent YAML", "indent with spaces"
-				return p
-			}
-		}
-	}
-	if q, found := findBrokenQuote(data); found && aboutQuotes.MatchString(says) {
-		p.Origin.Line, p.Origin.Column = q.line, q.column
-		p.Message, p.Hint = "this is not valid YAML: the quote that opens here is not closed, or not where it should be", "add the closing quote"
-		if q.inside {
-			p.Message = "this is not valid YAML: the quote closes before this, and text follows"
-			p.Hint = `a quote inside of 'single quotes' is written '', inside of "double quotes" \"`
-		}
-		return p
-	}
-	text := lines[p.Origin.Line-1]
-	column := len(text) - len(bytes.TrimLeft(text, " \t"))
-	switch colons := syntaxColon.FindAllIndex(text, -1); {
-	case strings.Contains(says, "cannot start any token"):
-		if m := syntaxStart.FindIndex(text); m != nil {
-			column = m[1] - 1
-		}
-	case strings.Contains(says, "mapping values are not allowed") && len(colons) > 1:
-		column = colons[1][0]
-	case strings.Contains(says, "mapping values are not allowed"):
-		p.Message, p.Hint = "this is not valid YAML: the indentation does not fit the lines above", "keys of one map stand below each other"
-	case strings.Contains(says, "unknown anchor"):
-		if i := bytes.IndexByte(text, '*'); i >= 0 {
-			column = i
-		}
-	}
-	p.Origin.Column = utf8.RuneCount(text[:column]) + 1
-	return p
-}
-
-// aboutQuotes are the mistakes that a quote out of place makes the YAML package report.
-var aboutQuotes = regexp.MustCompile(`unexpected end of stream|did not find expected (key|',' or|'-' indicator|<document start>)|could not find expected ':'|mapping values|unknown escape|document separator`)
-
-var (
-	syntaxColon = regexp.MustCompile(`:(\s|$)`)
-	syntaxStart = regexp.MustCompile("(^|[\\s,\\[{])[@`%]")
-)

@@ -41,6 +41,14 @@ func TestSeveralDocuments(t *testing.T) {
 	}
 }
 
+func deepBlocks(depth int) string {
+	var b strings.Builder
+	for i := range depth {
+		fmt.Fprintf(&b, "\n%sa:", strings.Repeat(" ", i))
+	}
+	return b.String()
+}
+
 // Every way of writing no good YAML, as a person sees it.
 func TestYAMLMistakes(t *testing.T) {
 	var report strings.Builder
@@ -62,6 +70,15 @@ func TestYAMLMistakes(t *testing.T) {
 		{"quotes in double quotes", "env: {A: \"say \"hi\" twice\"}\n"},
 		{"not closed list", "a: [1, 2\nb: 1\n"},
 		{"not closed map", "a: {b: 1\n"},
+		{"not closed list, and more below", "applications:\n- name: a\n  buildpacks: [x\n  env: {A: '['}\n- name: b\n  env: {B: c}\n"},
+		{"a map closed as a list", "a: {b: [1, 2}\nc: 3\n"},
+		{"a key too far left", "applications:\n- name: a\n memory: 1G\n"},
+		{"a key in a list", "applications:\n  - name: a\n  memory: 1G\n"},
+		{"a list entry in a map", "applications:\n- name: a\n  memory: 1G\n  - name: b\n"},
+		{"a missing space", "applications:\n- name:a\n  memory: 1G\n"},
+		{"a star", "routes:\n- route: *.example.com\n"},
+		{"alias without an anchor, further down", "applications:\n- name: a\n- <<: *base\n  name: b\n"},
+		{"blocks that are nested too deep", deepBlocks(500)},
 		{"at sign", "a: @x\n"},
 		{"percent", "a: %x\n"},
 		{"backtick", "a: `x`\n"},
