@@ -33,3 +33,50 @@ applications:
 		t.Errorf("of a path that is not there: %v", got)
 	}
 }
+
+// TestKeptVariables: a variable that no one gives a value survives where a number or a size has to be.
+func TestKeptVariables(t *testing.T) {
+	files := fstest.MapFS{"manifest.yml": {Data: []byte(`
+applications:
+- name: shop-((n))
+  instances: ((n))
+  memory: ((size.web))
+  disk-quota: ((disk))M
+  log-rate-limit-per-second: ((rate))
+  timeout: ((wait))
+  health-check-interval: ((every))
+  env: {SIZE: "((size.web))", N: ((n))}
+  routes: [{route: ((url))}]
+`)}}
+	vars, restore := KeptVariables(files, "manifest.yml", Options{})
+	set, problems := Load(files, "manifest.yml", Options{Anywhere: true, Vars: vars})
+	if problems.Err() != nil {
+		t.Fatal(restore(problems.Text()))
+	}
+	text, err := MarshalV2(set.Objects())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := fstest.MapFS{"v2.yml": {Data: []byte(restore(string(text)))}}
+	values := Options{Org: "acme", Space: "dev", Vars: map[string]any{
+		"n": 3, "size": map[string]any{"web": "512M"}, "disk": 100, "rate": "16K", "wait": 60, "every": 5, "url": "shop.example.com",
+	}}
+	want, problems := Load(files, "manifest.yml", values)
+	if len(problems) > 0 {
+		t.Fatal(problems.Text())
+	}
+	got, problems := Load(kept, "v2.yml", values)
+	if len(problems) > 0 {
+		t.Fatalf("%s\n%s", problems.Text(), kept["v2.yml"].Data)
+	}
+	specs := func(set Set) map[string]any {
+		all := map[string]any{}
+		for _, o := range set.Objects() {
+			all[o.Ref.String()] = o.Spec
+		}
+		return all
+	}
+	if diff := cmp.Diff(specs(want), specs(got)); diff != "" {
+		t.Errorf("(-v1 +v2)\n%s\n%s", diff, kept["v2.yml"].Data)
+	}
+}

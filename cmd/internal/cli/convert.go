@@ -31,8 +31,8 @@ community's RFC 0034. The result goes to standard output; what it could not carr
 Version 2 means more than version 1: collections that are present are exact, so that a variable, a label, a sidecar
 or a destination that the manifest does not name is removed. Look at "fettle diff" before you apply it.
 
-((variables)) stay as they are, unless --var or --vars-file gives them a value: where something else than a text is
-expected (instances, memory), they need one. Comments, anchors and the order of the apps are not kept.
+((variables)) stay as they are, unless --var or --vars-file gives them a value: where true or false is expected, they
+need one. Comments, anchors and the order of the apps are not kept.
 
 Exit code 0: written. 1: at least one error in the manifest.`,
 		Example: `  fettle convert -f manifest.yml > manifest-v2.yml
