@@ -88,7 +88,7 @@ a dry run found something to do.`,
 						return false, err
 					}
 				}
-				return confirm(ctx, ask, approve)
+				return confirm(ctx, ask, "Apply this plan?", approve)
 			}
 			run, err := r.Run(cmd.Context(), target, history.ByHand, nil)
 			warn(env, run.Problems, err)
@@ -141,14 +141,14 @@ func dryRun(ctx context.Context, env Env, r *reconcile.Reconciler, target *recon
 }
 
 // confirm asks the person at the terminal. Without one, only --auto-approve means yes.
-func confirm(ctx context.Context, env Env, approve bool) (bool, error) {
+func confirm(ctx context.Context, env Env, question string, approve bool) (bool, error) {
 	if approve {
 		return true, nil
 	}
 	if !env.Terminal {
 		return false, errors.New("there is no terminal to ask at, so nothing was changed: add --auto-approve to apply this plan")
 	}
-	fmt.Fprint(env.Out, "\nApply this plan? [y/N] ")
+	fmt.Fprintf(env.Out, "\n%s [y/N] ", question)
 	answer := make(chan string, 1)
 	go func() {
 		// Reading the terminal cannot be interrupted; the process ends soon after, and this goroutine with it.

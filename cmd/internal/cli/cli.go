@@ -89,7 +89,7 @@ Keep a foundation in shape:            fettle agent --config fettle.yml`,
 	)
 	root.AddCommand(
 		validateCommand(env), fmtCommand(env), schemaCommand(env), diffCommand(env), applyCommand(env),
-		exportCommand(env), convertCommand(env), rollbackCommand(env), rolloutCommand(env),
+		exportCommand(env), adoptCommand(env), convertCommand(env), rollbackCommand(env), rolloutCommand(env),
 		agentCommand(env), driftCommand(env), runsCommand(env),
 		demoCommand(env), sandboxCommand(env), versionCommand(env),
 	)

@@ -87,7 +87,7 @@ Git still declares what the app is brought back from. An agent would therefore u
 			if configFile == "" {
 				fmt.Fprintln(env.Out, "Git is not asked: an agent that watches this app undoes it with its next run. --config and --target tell it to wait until Git moves on.")
 			}
-			if ok, err := confirm(cmd.Context(), env, yes); err != nil || !ok {
+			if ok, err := confirm(cmd.Context(), env, "Apply this plan?", yes); err != nil || !ok {
 				return errors.Join(err, exitIf(err == nil, ExitDifferent))
 			}
 			progress := &progress{env: env}

@@ -70,7 +70,8 @@
 //
 // Only what is Fettle's own as a whole is deleted, and only where its kind is pruned (manifest.Set.Pruned):
 //
-//   - an app with a ledger: Fettle created it, or took it over when it first applied a manifest to it;
+//   - an app with a ledger: Fettle created it, or took it over when it first applied a manifest to it or was told to
+//     (Own, fettle adopt);
 //   - a route with a mark (the annotation "applied" on it), provided that every destination is in the ledger of its app;
 //   - a route without a mark, as manifests of version 1 create them, if it leads somewhere and every destination is in the
 //     ledger of its app. One that leads nowhere and has no mark is nobody's, and stays.

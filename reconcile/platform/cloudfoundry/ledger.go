@@ -3,6 +3,7 @@ package cloudfoundry
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strings"
 
@@ -50,6 +51,10 @@ func encodeLedger(keys []string) string {
 	for i, k := range keys {
 		hashes[i] = ledgerHash(k)
 	}
+	return encodeHashes(hashes)
+}
+
+func encodeHashes(hashes []string) string {
 	slices.Sort(hashes)
 	hashes = slices.Compact(hashes)
 	overflow := ""
@@ -75,6 +80,24 @@ func decodeLedger(text string) applied {
 		a[rest[:ledgerDigits]] = true
 	}
 	return a
+}
+
+// with adds keys to an annotation's value. One of a later version stays as it is.
+func with(text string, keys ...string) string {
+	known := decodeLedger(text)
+	if text != "" && known == nil {
+		return text
+	}
+	for _, k := range keys {
+		if known == nil {
+			known = applied{}
+		}
+		known[ledgerHash(k)] = true
+	}
+	if strings.HasSuffix(text, "+") { // cut already: there is no room
+		return text
+	}
+	return encodeHashes(slices.Collect(maps.Keys(known)))
 }
 
 // without takes keys out of an annotation's value, which otherwise stays as it is.
