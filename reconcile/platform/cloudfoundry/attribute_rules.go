@@ -27,7 +27,9 @@ import (
 //	state                                        audit.app.stop, start, restart               all
 //	rollout                                      audit.app.deployment.create                  that
 //	routes and destinations                      audit.route.*, audit.app.(un)map-route       route, app, process
+//	options, metadata, protocols of these        none since V3
 //	service bindings                             audit.service_binding.*                      app, instance
+//	service instances, keys, route bindings      audit.(user_provided_)service_*              key and value, not which credential
 //	service bindings of an app that was deleted  audit.app.delete-request                     the name
 //
 // A deployment of type rollback resets environment, commands, sidecars and droplet.
@@ -40,6 +42,10 @@ func explanationOf(c diff.Change, obs platform.Observation) explanation {
 		x.route(c, obs)
 	case manifest.KindServiceBinding:
 		x.binding(c, obs)
+	case manifest.KindServiceInstance:
+		x.instance(c, obs)
+	case manifest.KindServiceKey, manifest.KindServiceRouteBinding:
+		x.hanging(c, obs)
 	}
 	return x
 }
@@ -191,7 +197,10 @@ func (x *explanation) route(c diff.Change, obs platform.Observation) {
 		if c.Op == diff.Add && len(keys) < 3 {
 			types = []string{unmapRoute}
 		} else if len(keys) > 2 {
-			types = []string{mapRoute, unmapRoute} // another port or protocol is another destination
+			types = []string{mapRoute, unmapRoute} // another port is another destination
+			if keys[2] == "protocol" {
+				x.silent = "changing the protocol of a destination leaves no audit event"
+			}
 		}
 		x.add("", func(e *event) clue {
 			if guid == "" || e.Data.RouteGUID != guid || app != "" && e.Target.GUID != app || process != "" && e.Data.ProcessType != process {
@@ -200,6 +209,7 @@ func (x *explanation) route(c diff.Change, obs platform.Observation) {
 			return named
 		}, types...)
 	default:
+		x.silent = "changing options or metadata of a route leaves no audit event"
 		x.add("", func(e *event) clue {
 			if onRoute(e) == nothing {
 				return nothing

@@ -127,8 +127,9 @@ var words = map[string]int{"process": 2, "sidecar": 2, "binding": 2, "key": 2, "
 
 // path turns app:shop/features/ssh into /v3/apps/GUID/features/ssh.
 func (h hand) path(where string) (string, error) {
-	if strings.HasPrefix(where, "/") {
-		return h.fill(where)
+	where, err := h.fill(where)
+	if err != nil || strings.HasPrefix(where, "/") {
+		return where, err
 	}
 	kind, rest, ok := strings.Cut(where, ":")
 	if !ok {
