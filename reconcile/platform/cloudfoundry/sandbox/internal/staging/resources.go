@@ -74,13 +74,15 @@ func matchResources(q *cc.Req) (*cc.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, ok := b.Get("resources").([]any)
-	switch {
-	case !ok:
+	resources := b.Get("resources")
+	all, ok := resources.([]any)
+	if !ok {
 		b.Add("Resources must be an array")
+	}
+	switch { // what is missing, or an empty text, has length 0 too
 	case len(all) > 5000:
 		b.Add("Resources array can have at most 5000 resources")
-	case len(all) == 0:
+	case ok && len(all) == 0, resources == nil, resources == "":
 		b.Add("Resources must have at least 1 resource")
 	}
 	bad := func(what string) { // each is told once
