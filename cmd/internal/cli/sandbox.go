@@ -43,11 +43,16 @@ func sandboxCommand(env Env) *cobra.Command {
 		Short:   "Run a Cloud Controller in this process, for cf, Terraform and Fettle to play with",
 		Long: `Run a Cloud Controller (V3 API) with its account server in this process. cf, Terraform and Fettle can log in to it and use
 it like a foundation: builds take a moment to stage, instances a moment to run, deployments really roll. No container is
-ever started and no request is routed; everything is forgotten when it ends, unless --state keeps it.
+ever started; everything is forgotten when it ends, unless --state keeps it.
+
+A request whose Host is that of a route is answered by one of the app's running instances, which says who it is, or as a
+router would (404 unknown_route, 503 no_endpoints); so what a rollout does to those who use the app can be seen:
+
+  while sleep 0.1; do curl -s -H 'Host: shop.apps.sandbox.test' http://127.0.0.1:8181/; done
 
 Its apps fail on demand: an app crashes whose environment, command or image contains FAULT_CRASH, or that was uploaded with a
-file of that name; FAULT_STUCK never gets beyond starting, FAULT_FLAP comes and goes, FAULT_STAGE_FAIL cannot be staged,
-FAULT_TASK_FAIL makes tasks fail.
+file of that name; FAULT_STUCK never gets beyond starting, FAULT_FLAP comes and goes, FAULT_SICK answers 500 to every
+request, FAULT_STAGE_FAIL cannot be staged, FAULT_TASK_FAIL makes tasks fail.
 
 Everything else fails by rule, with --fault. A rule names requests (method and path; * is one part of a path, ** any number)
 or work, then what goes wrong, and how often:
@@ -60,7 +65,7 @@ or work, then what goes wrong, and how often:
   GET /v3/** page=2                                       no page has more than two entries
   JOB space.apply_manifest p=0.5                          half of these jobs fail
   STAGE web*   TASK web*                                  apps with such a name cannot be staged, their tasks fail
-  CRASH web*   STUCK web*   FLAP web*                     their instances crash, never get up, come and go
+  CRASH web*   STUCK web*   FLAP web*   SICK web*         their instances crash, never get up, come and go, answer 500
 
 While it runs, /sandbox tells and changes what goes wrong (a browser shows how; no login is needed):
 

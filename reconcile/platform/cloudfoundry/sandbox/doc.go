@@ -5,7 +5,8 @@
 //
 // Tests reach it without a socket (see [Sandbox.Client]); people run it over a listener. It is honest about the
 // contract: jobs take time, builds stage in time, deployments really step, permissions, texts and audit events are those
-// of a real controller. It never starts a container, stages code or routes a request: apps only behave as if.
+// of a real controller. It never starts a container or stages code: apps only behave as if. A request whose
+// Host is that of a route is answered in the name of one of the instances that run.
 //
 // # Time
 //
@@ -53,6 +54,7 @@
 //	internal/quotas     quotas
 //	internal/logs       log-cache
 //	internal/netpolicy  network policies
+//	internal/router     requests to the apps
 //	internal/edge       what stands before the controller: request log, counter, faults, rate limiter
 //
 // The arrows: tree ← world ← cc ← everything else; an area imports another only to present or remove what it holds.

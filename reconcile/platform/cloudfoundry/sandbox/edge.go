@@ -19,7 +19,7 @@ type RateLimit = edge.Limits
 //	GET /v3/apps status=503 p=0.1
 //	POST /v3/apps/*/actions/start status=503 after times=2
 //	* /v3/** latency=2s     * /v3/** cut p=0.01     GET /v3/** stale=10s     GET /v3/** page=2
-//	JOB space.apply_manifest p=0.5     STAGE web*     CRASH web*     STUCK web*     FLAP web*     TASK *
+//	JOB space.apply_manifest p=0.5     STAGE web*     CRASH web*     STUCK web*     FLAP web*     SICK web*     TASK *
 func ParseFault(rule string) (Fault, error) { return edge.ParseFault(rule) }
 
 // SetFaults replaces the rules about what goes wrong.

@@ -11,6 +11,7 @@ import (
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/edge"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/quotas"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/router"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/settings"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/uaa"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/world"
@@ -83,6 +84,7 @@ type Sandbox struct {
 	counter *edge.Counter
 	faults  *edge.Injector
 	limiter *edge.Limiter
+	router  *router.Router
 }
 
 // uaaPath is where UAA is found below the base URL.
@@ -111,6 +113,7 @@ func New(o Options) *Sandbox {
 	}
 	s.seed(o)
 	s.mux.Handle(uaaPath+"/", http.StripPrefix(uaaPath, u))
+	s.router = &router.Router{S: s.cc}
 	s.registerAdmin()
 	s.buildEdge(o)
 	return s
@@ -140,8 +143,13 @@ func (s *Sandbox) seed(o Options) {
 	})
 }
 
-// ServeHTTP answers the API, the account server below /uaa, the log cache below /log-cache, and about itself below /sandbox.
+// ServeHTTP answers the API, the account server below /uaa, the log cache below /log-cache, and about itself below /sandbox; and
+// for the apps, where the Host is that of a route.
 func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.router.Serves(r) {
+		s.router.ServeHTTP(w, r)
+		return
+	}
 	if r.URL.Path == adminPath || strings.HasPrefix(r.URL.Path, adminPath+"/") {
 		s.mux.ServeHTTP(w, r)
 		return

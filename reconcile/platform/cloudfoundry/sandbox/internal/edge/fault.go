@@ -22,6 +22,7 @@ import (
 //	JOB space.apply_manifest p=0.5           half of such jobs fail
 //	STAGE web*                               apps with such a name cannot be staged
 //	CRASH web*, STUCK web*, FLAP web*        their instances crash, never get up, or come and go
+//	SICK web*                                they run, and answer 500 to every request
 //	TASK *                                   tasks of apps with such a name fail
 //
 // In a path * is one part and ** any number of them.
@@ -40,7 +41,7 @@ type Fault struct {
 }
 
 // Kinds of faults that are about work rather than requests.
-var Kinds = []string{"JOB", "STAGE", "CRASH", "STUCK", "FLAP", "TASK"}
+var Kinds = []string{"JOB", "STAGE", "CRASH", "STUCK", "FLAP", "SICK", "TASK"}
 
 // ParseFault reads a rule.
 func ParseFault(text string) (Fault, error) {

@@ -33,12 +33,13 @@ const (
 	FaultCrash     = "FAULT_CRASH"
 	FaultStuck     = "FAULT_STUCK"
 	FaultFlap      = "FAULT_FLAP"
+	FaultSick      = "FAULT_SICK"
 	FaultStageFail = "FAULT_STAGE_FAIL"
 	FaultTaskFail  = "FAULT_TASK_FAIL"
 )
 
 // FaultMarkers lists all of them.
-var FaultMarkers = []string{FaultCrash, FaultStuck, FaultFlap, FaultStageFail, FaultTaskFail}
+var FaultMarkers = []string{FaultCrash, FaultStuck, FaultFlap, FaultSick, FaultStageFail, FaultTaskFail}
 
 // Target names an app in the audit trail.
 func Target(a *world.App) world.Target {
@@ -114,7 +115,7 @@ func fault(tx *cc.Tx, a *world.App, p *world.Process) string {
 	if d := Droplet(tx, a); d != nil {
 		texts = append(append(texts, d.Image), d.Faults...)
 	}
-	for _, m := range []struct{ marker, kind string }{{FaultCrash, "CRASH"}, {FaultStuck, "STUCK"}, {FaultFlap, "FLAP"}} {
+	for _, m := range []struct{ marker, kind string }{{FaultCrash, "CRASH"}, {FaultStuck, "STUCK"}, {FaultFlap, "FLAP"}, {FaultSick, "SICK"}} {
 		if Mentions(a.Env, m.marker, texts...) || tx.S.Fails(m.kind, a.Name) {
 			return m.marker
 		}
