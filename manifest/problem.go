@@ -150,7 +150,7 @@ func (ps Problems) WithExcerpts(file string, data []byte) Problems {
 // count characters.
 func excerpt(line string, column int) string {
 	const before, width = 60, 100
-	line = strings.ToValidUTF8(strings.TrimRight(maskLine(line), "\r"), "�")
+	line = strings.ToValidUTF8(strings.TrimRight(MaskLine(line), "\r"), "�")
 	line = strings.Map(func(r rune) rune {
 		if r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029') {
 			return '�' // nothing that could move a terminal's cursor, or cannot be seen

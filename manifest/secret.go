@@ -50,15 +50,15 @@ func secretText(s string) bool {
 }
 
 var (
-	sourcePair = regexp.MustCompile(`([A-Za-z0-9_.-]+)["']?\s*:\s+`)
+	sourcePair = regexp.MustCompile(`([A-Za-z0-9_.-]+)["']?\s*(?::\s+|=)`)
 	sourceBlob = regexp.MustCompile(`^\s*[A-Za-z0-9+/=_-]{40,}\s*$`)
 )
 
 const masked = "****"
 
-// maskLine hides what looks secret in a line of a manifest that is shown beside a problem. Columns before
+// MaskLine hides what looks secret in a line of text: of a manifest that is shown beside a problem, of a log. Columns before
 // the secret stay where they are.
-func maskLine(line string) string {
+func MaskLine(line string) string {
 	if sourceBlob.MatchString(line) || secretPEM.MatchString(line) { // inside of a key or a certificate
 		return line[:len(line)-len(strings.TrimLeft(line, " \t"))] + masked
 	}

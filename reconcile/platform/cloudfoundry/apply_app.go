@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/manifest"
@@ -39,7 +40,8 @@ type appRun struct {
 	desired  manifest.Set       // with what hangs on it
 	live     *manifest.Object   // nil when the app is new
 	guid     string
-	started  bool // instances are meant to run at the moment
+	began    time.Time // on the controller's clock
+	started  bool      // instances are meant to run at the moment
 
 	pending   string   // the annotation as it stands on the app, "" if none
 	resumed   bool     // it stood there already: a killed run did not get to its end
@@ -84,6 +86,7 @@ func newAppRun(d *Driver, s *platform.Step, data *appData, opts platform.ApplyOp
 
 // run is the whole of it.
 func (r *appRun) run(ctx context.Context) error {
+	r.began = r.d.client.Now()
 	if err := impossible(r.step); err != nil {
 		return err
 	}

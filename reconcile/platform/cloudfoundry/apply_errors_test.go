@@ -98,15 +98,16 @@ func TestWhatAPersonReads(t *testing.T) {
 			before: func(f *foundation) { f.files["web/FAULT_STAGE_FAIL"] = f.files["web/server.js"] },
 			text:   "applications:\n- name: web\n  path: web\n  no-route: true\n",
 			class:  platform.Staging, quarantine: true,
-			want: "manifest.yml:3:9: app acme/dev/web: staging: NoAppDetectedError - An app was not successfully detected by any available buildpack " +
+			want: "manifest.yml:3:9: app acme/dev/web: staging: NoAppDetectedError - An app was not successfully detected by any available buildpack" +
+				"; its log ends with: **ERROR** Unable to detect a supported application type " +
 				"(no buildpack recognises the files: declare `buildpacks`, and check that `path` is the folder of the app's code)",
 		},
 		{
 			name:  "instances crash",
 			text:  "applications:\n- name: web\n  path: web\n  no-route: true\n  env: {MODE: FAULT_CRASH}\n",
 			class: platform.Rollout, quarantine: true,
-			want: "manifest.yml:2:3: app acme/dev/web: starting: instance 0 of process web is CRASHED: APP/PROC/WEB: Exited with status 1 " +
-				"(the app's log says why: cf logs web --recent)",
+			want: "manifest.yml:2:3: app acme/dev/web: starting: instance 0 of process web is CRASHED: APP/PROC/WEB: Exited with status 1" +
+				"; its log ends with: It crashes on demand (FAULT_CRASH). (the app's log says why: cf logs web --recent)",
 		},
 		{
 			name: "the role does not allow it",

@@ -134,10 +134,10 @@ func (r *appRun) awaitTask(ctx context.Context, name string, task *ccv3.Task, be
 	doing := "running the task " + name
 	limit := cmp.Or(r.settings.HookTimeout, defaultHookTimeout)
 	failed := func(why string) error {
-		return &platform.Error{
+		return r.addTail(ctx, &platform.Error{
 			Class: platform.Rollout, Ref: r.step.Ref, Origin: orElse(r.settings.Origin(name), r.app.Origin), Doing: doing, Message: why,
 			Hint: fmt.Sprintf("its output is in the app's log: cf logs %s --recent", r.step.Ref.Name()),
-		}
+		}, tail{since: task.CreatedAt, sources: []string{"APP/TASK/" + name}})
 	}
 	for p := newPace(); ; {
 		spent := r.d.client.Now().Sub(began)

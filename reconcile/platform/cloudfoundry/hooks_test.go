@@ -57,7 +57,7 @@ func TestFailedMigration(t *testing.T) {
 		before := f.state("web")
 		f.newCode("second")
 		s, e, p := f.failed(with(strings.Replace(web, "hello", "bye", 1), "before-rollout: FAULT_TASK_FAIL"))
-		want := "manifest.yml:7:47: app acme/dev/web: running the task before-rollout: it failed: Exited with status 222 " +
+		want := "manifest.yml:7:47: app acme/dev/web: running the task before-rollout: it failed: Exited with status 222; its log ends with: The sandbox runs nothing, so there is nothing to say. " +
 			"(its output is in the app's log: cf logs web --recent)"
 		if e.Error() != want {
 			t.Errorf("a person reads\n%s\nwant\n%s", e, want)

@@ -98,6 +98,7 @@ func (d *Driver) Rollback(ctx context.Context, app manifest.Ref, revision Revisi
 		return err
 	}
 	r := d.byHand(app, guid, opts)
+	r.began = d.client.Now()
 	doing := fmt.Sprintf("rolling back to revision %d", revision.Version)
 	token := "rollback " + newToken()
 	body := r.belonging(map[string]any{"strategy": "rolling", "revision": map[string]any{"guid": revision.GUID}})

@@ -177,6 +177,7 @@ func (r *appRun) watch(ctx context.Context, dep *ccv3.Deployment) error {
 	v := r.newVigil(doing)
 	for {
 		web := newWeb(dep)
+		v.web = web
 		switch {
 		case dep.Status.Value == "FINALIZED" && dep.Status.Reason == "DEPLOYED":
 			return v.stays(ctx, r.processPaths(web), web)
@@ -273,6 +274,7 @@ type vigil struct {
 	want                 int // instances of the web process in the end
 	crashes              int
 	last                 string // what is known of the instance that fares worst
+	web, worst           string // guid of the new web process, where it is known; type of the process of that instance
 }
 
 func (r *appRun) newVigil(doing string) *vigil {
@@ -286,7 +288,7 @@ func (r *appRun) newVigil(doing string) *vigil {
 // look reads the state of every instance once. It reports whether all of them run, and gives the verdict when one
 // was seen crashed for the second time.
 func (v *vigil) look(ctx context.Context, processes []string) (bool, error) {
-	v.running, v.total, v.last = 0, 0, ""
+	v.running, v.total, v.last, v.worst = 0, 0, "", ""
 	for _, p := range processes {
 		var stats struct {
 			Resources []ccv3.InstanceStats `json:"resources"`
@@ -304,7 +306,8 @@ func (v *vigil) look(ctx context.Context, processes []string) (bool, error) {
 				v.crashes++
 			}
 			if v.last == "" || i.State == "CRASHED" {
-				v.last = fmt.Sprintf("instance %d of process %s is %s", i.Index, cmp.Or(i.Type, "web"), i.State)
+				v.worst = cmp.Or(i.Type, "web")
+				v.last = fmt.Sprintf("instance %d of process %s is %s", i.Index, v.worst, i.State)
 				if i.Details != "" {
 					v.last += ": " + i.Details
 				}
@@ -315,7 +318,7 @@ func (v *vigil) look(ctx context.Context, processes []string) (bool, error) {
 		v.best, v.deadline = v.running, time.Now().Add(v.limit)
 	}
 	if v.crashes >= 2 && strings.Contains(v.last, "CRASHED") {
-		return false, v.verdict(v.last)
+		return false, v.verdict(ctx, v.last)
 	}
 	return v.running == v.total, nil
 }
@@ -345,7 +348,7 @@ func (v *vigil) stays(ctx context.Context, processes []string, web string) error
 // wait until it is time to look again; the verdict when the limit is over.
 func (v *vigil) wait(ctx context.Context) error {
 	if time.Now().After(v.deadline) {
-		return v.verdict(cmp.Or(v.last, v.count("run")) + fmt.Sprintf("; no progress within %s", v.limit))
+		return v.verdict(ctx, cmp.Or(v.last, v.count("run"))+fmt.Sprintf("; no progress within %s", v.limit))
 	}
 	return v.pace.wait(ctx)
 }
@@ -356,11 +359,16 @@ func (v *vigil) count(verb string) string {
 	return fmt.Sprintf("%d of %d %s %s", v.running, total, plural(total, "instance", "instances"), verb)
 }
 
-func (v *vigil) verdict(why string) *platform.Error {
-	return &platform.Error{
+func (v *vigil) verdict(ctx context.Context, why string) *platform.Error {
+	kind := cmp.Or(v.worst, "web")
+	t := tail{since: v.r.began, sources: []string{"APP/PROC/" + strings.ToUpper(kind), "HEALTH"}}
+	if kind == "web" {
+		t.process = v.web
+	}
+	return v.r.addTail(ctx, &platform.Error{
 		Class: platform.Rollout, Ref: v.r.step.Ref, Origin: v.r.app.Origin, Doing: v.doing, Message: why,
 		Hint: fmt.Sprintf("the app's log says why: cf logs %s --recent", v.r.step.Ref.Name()),
-	}
+	}, t)
 }
 
 func sleepFor(ctx context.Context, d time.Duration) error {

@@ -48,7 +48,7 @@ func (v *vigil) probe(ctx context.Context, web string) error {
 			}
 		}
 		if time.Now().After(until) {
-			e := v.verdict(why)
+			e := v.verdict(ctx, why)
 			e.Origin = orElse(r.settings.Origin("health-url"), r.app.Origin)
 			return e
 		}

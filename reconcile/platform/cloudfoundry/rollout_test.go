@@ -87,8 +87,8 @@ applications:
   sidecars: [{name: s, command: tail, process_types: [web]}]
 `
 		s, e, p := f.failed(bad)
-		want := "manifest.yml:3:3: app acme/dev/web: rolling out: instance 0 of process web is CRASHED: APP/PROC/WEB: Exited with status 1 " +
-			"(the app's log says why: cf logs web --recent)"
+		want := "manifest.yml:3:3: app acme/dev/web: rolling out: instance 0 of process web is CRASHED: APP/PROC/WEB: Exited with status 1" +
+			"; its log ends with: It crashes on demand (FAULT_CRASH). (the app's log says why: cf logs web --recent)"
 		if e.Error() != want {
 			t.Errorf("a person reads\n%s\nwant\n%s", e, want)
 		}
@@ -115,7 +115,7 @@ func TestRolloutWithoutProgress(t *testing.T) {
 		f.mustRun(web)
 		before := f.state("web")
 		s, e, _ := f.failed(strings.Replace(web, "hello", "FAULT_STUCK", 1))
-		want := "manifest.yml:3:3: app acme/dev/web: rolling out: instance 0 of process web is STARTING; no progress within 10m0s " +
+		want := "manifest.yml:3:3: app acme/dev/web: rolling out: instance 0 of process web is STARTING; no progress within 10m0s; its log ends with: Failed to make TCP connection to port 8080: connection refused " +
 			"(the app's log says why: cf logs web --recent)"
 		if e.Error() != want {
 			t.Errorf("a person reads\n%s\nwant\n%s", e, want)

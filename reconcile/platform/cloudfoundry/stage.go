@@ -174,7 +174,7 @@ func (r *appRun) awaitBuild(ctx context.Context, b *ccv3.Build) error {
 		case b.State == "STAGED" && b.Droplet != nil && b.Droplet.GUID != "":
 			return nil
 		case b.State == "FAILED":
-			return r.buildFailed(b)
+			return r.buildFailed(ctx, b)
 		}
 		r.say(fmt.Sprintf("staging, %d s", int(time.Since(began).Seconds())))
 		if err := p.wait(ctx); err != nil {
@@ -187,7 +187,7 @@ func (r *appRun) awaitBuild(ctx context.Context, b *ccv3.Build) error {
 }
 
 // buildFailed says why, in the controller's words ("NoAppDetectedError - An app was not …"), and what helps.
-func (r *appRun) buildFailed(b *ccv3.Build) error {
+func (r *appRun) buildFailed(ctx context.Context, b *ccv3.Build) error {
 	why := "the platform does not say why"
 	if b.Error != nil && *b.Error != "" {
 		why = *b.Error
@@ -206,7 +206,7 @@ func (r *appRun) buildFailed(b *ccv3.Build) error {
 		// The platform's trouble, not the code's: trying again may help.
 		e.Class, e.Hint = platform.Unavailable, "the platform could not stage; apply again later"
 	}
-	return e
+	return r.addTail(ctx, e, tail{since: b.CreatedAt, sources: []string{"STG"}})
 }
 
 // belonging adds the relationship to the app.

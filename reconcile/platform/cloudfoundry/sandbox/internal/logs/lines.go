@@ -129,12 +129,13 @@ const silence = "The sandbox runs nothing, so there is nothing to say."
 func (w *writer) instances() {
 	for _, p := range w.tx.W.Processes.By("app", w.app.GUID) {
 		app := processSource(p.Type)
+		add := func(l Line) { l.Process = p; w.add(l) }
 		for i, n := range p.Running {
 			index := strconv.Itoa(i)
 			cell := func(t time.Time, text string) {
-				w.add(Line{At: t, Source: "CELL", Instance: index, Text: "Cell sandbox " + text + " " + n.GUID})
+				add(Line{At: t, Source: "CELL", Instance: index, Text: "Cell sandbox " + text + " " + n.GUID})
 			}
-			say := func(t time.Time, text string) { w.add(Line{At: t, Source: app, Instance: index, Text: text}) }
+			say := func(t time.Time, text string) { add(Line{At: t, Source: app, Instance: index, Text: text}) }
 			state, since := runtime.State(w.tx, p, i)
 			cell(n.Since, "creating container for instance")
 			cell(n.Since, "successfully created container for instance")
@@ -144,17 +145,17 @@ func (w *writer) instances() {
 				say(since, silence)
 				for _, s := range w.tx.W.Sidecars.By("app", w.app.GUID) {
 					if slices.Contains(s.ProcessTypes, p.Type) {
-						w.add(Line{At: since, Source: app + "/SIDECAR/" + s.Name, Instance: index, Text: silence})
+						add(Line{At: since, Source: app + "/SIDECAR/" + s.Name, Instance: index, Text: silence})
 					}
 				}
-				w.add(Line{At: since, Source: "CELL", Instance: index, Text: "Container became healthy"})
+				add(Line{At: since, Source: "CELL", Instance: index, Text: "Container became healthy"})
 			case runtime.Starting:
 				if p.Fault == runtime.FaultStuck {
-					w.add(Line{At: since, Source: "HEALTH", Instance: index, Text: "Failed to make TCP connection to port 8080: connection refused", Err: true})
+					add(Line{At: since, Source: "HEALTH", Instance: index, Text: "Failed to make TCP connection to port 8080: connection refused", Err: true})
 				}
 			case runtime.Crashed:
 				say(since, "Invoking start command.")
-				w.add(Line{At: since, Source: app, Instance: index, Text: "It crashes on demand (" + p.Fault + ").", Err: true})
+				add(Line{At: since, Source: app, Instance: index, Text: "It crashes on demand (" + p.Fault + ").", Err: true})
 				say(since, "Exit status 1")
 				cell(since, "stopping instance")
 				w.add(Line{At: since, Source: "API", Instance: "0", Text: fmt.Sprintf(

@@ -49,6 +49,8 @@ type Line struct {
 	Instance string
 	Text     string
 	Err      bool
+
+	Process *world.Process // that the line is about, where it is about one
 }
 
 // read answers with the lines of one source in a window of time. Sources that may not be read do not exist.
@@ -122,9 +124,13 @@ func envelope(a *world.App, l Line) tree.Obj {
 	if l.Err {
 		kind = "ERR"
 	}
+	tags := tree.O("app_id", a.GUID, "app_name", a.Name, "instance_id", l.Instance, "origin", origin(l), "source_type", l.Source)
+	if l.Process != nil {
+		tags = append(tags, tree.O("process_id", l.Process.GUID, "process_type", l.Process.Type)...)
+	}
 	return tree.O(
 		"timestamp", strconv.FormatInt(l.At.UnixNano(), 10), "source_id", a.GUID, "instance_id", l.Instance,
-		"deprecated_tags", tree.Obj{}, "tags", tree.O("app_id", a.GUID, "app_name", a.Name, "instance_id", l.Instance, "origin", origin(l), "source_type", l.Source),
+		"deprecated_tags", tree.Obj{}, "tags", tags,
 		"log", tree.O("payload", base64.StdEncoding.EncodeToString([]byte(l.Text)), "type", kind))
 }
 
