@@ -163,7 +163,7 @@ func savePlan(ctx context.Context, env Env, out string, where *manifestFlags, k 
 		Inputs: planfile.Inputs{
 			Vars: slices.Sorted(maps.Keys(v.flags)), VarsFiles: where.varsFiles, Patches: where.patches, Ignore: run.Target.Ignore,
 			Rollout: run.Target.Settings.Texts(),
-			Prune: where.prune.kinds, PruneLimit: where.prune.limit, ConfirmPrune: where.prune.confirm,
+			Prune:   where.prune.kinds, PruneLimit: where.prune.limit, ConfirmPrune: where.prune.confirm,
 		},
 	}
 	if where.gitURL != "" {

@@ -204,7 +204,7 @@ or puts back the configuration of what was cancelled.`,
 		{"cancel", "Take back a rollout that is in progress", func(ctx context.Context, d *cloudfoundry.Driver, app manifest.Ref) error {
 			err := d.Cancel(ctx, app)
 			if err == nil {
-				fmt.Fprintf(env.Out, "%s: the rollout is cancelled; the droplet before it runs. The next run puts the configuration back and holds this commit.\n", app)
+				fmt.Fprintf(env.Out, "%s: the rollout is cancelled; the droplet before it runs. The next run of this commit puts the configuration back and holds it; applying a folder begins anew.\n", app)
 			}
 			return err
 		}},

@@ -22,7 +22,8 @@ import (
 //   - Before anything is changed that running instances have to be told of, the app gets the annotation "pending"
 //     in the very request that makes the change; it goes when the new configuration runs. So a change that no
 //     instance has seen is recognised whoever looks, though by then live and declared state agree.
-//   - The annotation is a word (restart or start) and a random token. A deployment carries the token too: "was this
+//   - The annotation is a word (restart or start), a random token and, while an app is recreated, the droplet that it comes
+//     from. A deployment carries the token too: "was this
 //     change rolled out?" has an answer, and nothing is rolled out a second time.
 //   - A package carries the digest of its files, so a half-made one is found and completed.
 //   - What Fettle owns (the ledger) is widened before something is added and narrowed after something was removed.
@@ -230,16 +231,31 @@ func (r *appRun) notes(adding, removing bool) map[string]string {
 	if token == "" || adding || removing || r.delivered {
 		token = newToken() // another change than the one that a killed run left
 	}
-	if pending := intent + " " + token; intent != "" && pending != r.pending {
+	if pending := r.pendingFor(intent, token); intent != "" && pending != r.pending {
 		notes[pendingAnnotation] = pending
 	}
 	return notes
 }
 
 // tokenOf is what tells the pending change from another, whatever it waits for.
-func tokenOf(pending string) string {
-	_, token, _ := strings.Cut(pending, " ")
-	return token
+func tokenOf(pending string) string { return wordOf(pending, 1) }
+
+// droppedFrom is the droplet that an app ran with until it was stopped to be recreated.
+func droppedFrom(pending string) string { return wordOf(pending, 2) }
+
+func wordOf(pending string, n int) string {
+	if words := strings.Fields(pending); n < len(words) {
+		return words[n]
+	}
+	return ""
+}
+
+// pendingFor is the annotation that says what has to follow.
+func (r *appRun) pendingFor(intent, token string) string {
+	if r.recreated && intent == pendingStart && r.previous != "" {
+		token += " " + r.previous
+	}
+	return intent + " " + token
 }
 
 // onlyResumes reports whether there is nothing to do but to complete what a killed run began.

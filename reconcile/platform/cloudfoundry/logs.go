@@ -52,7 +52,9 @@ func (r *appRun) addTail(ctx context.Context, e *platform.Error, t tail) *platfo
 		if len(last) == tailLines || text == "" || !t.has(l) || noise.MatchString(text) || strings.Contains(text, e.Message) {
 			continue
 		}
-		last = append(last, clip(manifest.MaskLine(hide.Replace(text))))
+		if text = clip(manifest.MaskLine(hide.Replace(text))); len(last) == 0 || last[len(last)-1] != text { // each instance says the same
+			last = append(last, text)
+		}
 	}
 	if len(last) > 0 {
 		slices.Reverse(last)

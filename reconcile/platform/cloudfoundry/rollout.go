@@ -67,15 +67,14 @@ func (r *appRun) stop(ctx context.Context) error {
 // start sets the droplet of an app that does not run, starts it, and waits for its instances.
 func (r *appRun) start(ctx context.Context) error {
 	if r.droplet != "" {
-		if r.live != nil {
-			var current ccv3.ToOne
-			err := r.get(ctx, "looking for the current droplet", "/v3/apps/"+r.guid+"/relationships/current_droplet", &current)
-			if err != nil && !ccv3.IsNotFound(err) { // 404: none was ever set
-				return err
-			}
-			r.previous = current.GUID()
+		current, err := r.currentDroplet(ctx)
+		if err != nil {
+			return err
 		}
-		if r.droplet != r.previous {
+		if r.previous == "" { // else a killed run got as far as setting the new one, perhaps
+			r.previous = current
+		}
+		if r.droplet != current {
 			if err := r.setDroplet(ctx, r.droplet); err != nil {
 				return err
 			}
@@ -88,22 +87,42 @@ func (r *appRun) start(ctx context.Context) error {
 	return r.awaitStart(ctx)
 }
 
+// currentDroplet is the guid of the droplet that the app is set to, "" if there is none.
+func (r *appRun) currentDroplet(ctx context.Context) (string, error) {
+	if r.live == nil {
+		return "", nil
+	}
+	var current ccv3.ToOne
+	err := r.get(ctx, "looking for the current droplet", "/v3/apps/"+r.guid+"/relationships/current_droplet", &current)
+	if err != nil && !ccv3.IsNotFound(err) { // 404: none was ever set
+		return "", err
+	}
+	return current.GUID(), nil
+}
+
 // awaitStart waits until every instance of the started app runs; an app that does not come up is stopped again.
 func (r *appRun) awaitStart(ctx context.Context) error {
 	v := r.newVigil("starting")
+	err := v.comesUp(ctx)
+	if err == nil {
+		err = v.stays(ctx, r.processPaths(""), "")
+	}
+	if err != nil {
+		return r.notStarted(ctx, err)
+	}
+	return nil
+}
+
+// comesUp waits until every instance of an app that was just started runs.
+func (v *vigil) comesUp(ctx context.Context) error {
 	for {
-		ok, err := v.look(ctx, r.processPaths(""))
-		if err == nil && ok {
-			if err = v.stays(ctx, r.processPaths(""), ""); err == nil {
-				return nil
-			}
+		ok, err := v.look(ctx, v.r.processPaths(""))
+		if err != nil || ok {
+			return err
 		}
-		if err == nil {
-			r.say(fmt.Sprintf("starting: %s", v.count("run")))
-			err = v.wait(ctx)
-		}
-		if err != nil {
-			return r.notStarted(ctx, err)
+		v.r.say(fmt.Sprintf("%s: %s", v.doing, v.count("run")))
+		if err := v.wait(ctx); err != nil {
+			return err
 		}
 	}
 }

@@ -144,14 +144,19 @@ func (r *appRun) canaryEnds(dep *ccv3.Deployment) bool {
 }
 
 // recreate stops the app and starts it with what is new. From the moment it is stopped, the app says of itself that it is
-// being started, so that a killed run is completed by starting it.
+// being started, so that a killed run is completed by starting it; and from which droplet it comes, so that also the run
+// after that knows the way back.
 func (r *appRun) recreate(ctx context.Context) error {
+	var err error
+	if r.previous, err = r.currentDroplet(ctx); err != nil {
+		return err
+	}
 	r.say("stopping the old instances")
 	if err := r.action(ctx, "stopping", "/v3/apps/"+r.guid+"/actions/stop"); err != nil {
 		return err
 	}
 	r.recreated = true
-	pending := pendingStart + " " + tokenOf(r.pending)
+	pending := r.pendingFor(pendingStart, tokenOf(r.pending))
 	if err := r.annotate(ctx, map[string]string{pendingAnnotation: pending}, nil); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cloudfoundry_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -202,6 +203,29 @@ func TestRecreate(t *testing.T) {
 	})
 }
 
+// A recreate of code that crashes, killed anywhere: the run after it brings the old code back, running.
+func TestRecreateKilledAnywhere(t *testing.T) {
+	recreate := with(web, "strategy: recreate")
+	for n, reached := 1, true; reached; n++ {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFoundation(t)
+			f.mustRun(recreate)
+			before := f.state("web")
+			f.newCode("second")
+			f.files["web/FAULT_CRASH"] = &fstest.MapFile{}
+			_, reached = f.applyInTrouble(recreate, n, troubles["killed after"])
+			f.failed(recreate)
+			var after struct{ State, Droplet, Instances string }
+			want := after
+			_ = json.Unmarshal([]byte(f.state("web")), &after)
+			_ = json.Unmarshal([]byte(before), &want)
+			if after != want {
+				t.Errorf("killed at request %d: %+v, want %+v", n, after, want)
+			}
+		})
+	}
+}
+
 // What a target says holds where the app says nothing.
 func TestSettingsOfTheTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -266,7 +290,7 @@ func TestHealthURL(t *testing.T) {
 				sick = true
 				f.newCode("second")
 				s, e, p := f.failed(strings.Replace(text, "hello", "bye", 1))
-				if !s.RolledBack || !s.Quarantine || !strings.HasSuffix(e.Message, "https://web.apps.sandbox.test/health?deep=1 answers 503, expected 200-299") {
+				if !s.RolledBack || !s.Quarantine || !strings.HasPrefix(e.Message, "https://web.apps.sandbox.test/health?deep=1 answers 503, expected 200-299;") {
 					t.Errorf("%v: rolled back %v, quarantine %v", e, s.RolledBack, s.Quarantine)
 				}
 				if at := e.Origin.String(); at != "manifest.yml:8:43" {

@@ -156,7 +156,8 @@ func TestFailedStaging(t *testing.T) {
 		before := f.state("web")
 		f.files["web/FAULT_STAGE_FAIL"] = &fstest.MapFile{}
 		s, e, _ := f.failed(strings.Replace(web, "hello", "bye", 1))
-		want := "manifest.yml:4:9: app acme/dev/web: staging: NoAppDetectedError - An app was not successfully detected by any available buildpack " +
+		want := "manifest.yml:4:9: app acme/dev/web: staging: NoAppDetectedError - An app was not successfully detected by any available buildpack" +
+			"; its log ends with: **ERROR** Unable to detect a supported application type " +
 			"(no buildpack recognises the files: declare `buildpacks`, and check that `path` is the folder of the app's code)"
 		if e.Error() != want {
 			t.Errorf("a person reads\n%s\nwant\n%s", e, want)

@@ -18,7 +18,8 @@ import (
 // resume finds out where a killed run stopped, and waits for a deployment that is in progress: while it is, the web
 // process can be neither scaled nor updated (observed).
 func (r *appRun) resume(ctx context.Context) error {
-	if r.live == nil || len(r.changesBelow("rollout")) == 0 {
+	between := r.settings.Strategy == "recreate" && len(r.changesBelow("state")) > 0 // stopped, and not yet started
+	if r.live == nil || !between && len(r.changesBelow("rollout")) == 0 {
 		return nil
 	}
 	var app ccv3.App
@@ -27,6 +28,11 @@ func (r *appRun) resume(ctx context.Context) error {
 	}
 	r.pending, r.started = app.Metadata.Annotation(pendingAnnotation), app.State == "STARTED"
 	r.resumed = r.pending != ""
+	if r.previous = droppedFrom(r.pending); r.previous != "" {
+		r.recreated = true
+	} else { // killed between stopping it and saying so
+		r.recreated = strings.HasPrefix(r.pending, pendingRestart) && !r.started && r.settings.Strategy == "recreate"
+	}
 	dep, err := r.deployment(ctx, func(d *ccv3.Deployment) bool { return d.Status.Value == "ACTIVE" || r.isOurs(d) })
 	switch {
 	case err != nil:
@@ -124,10 +130,19 @@ func (r *appRun) notStarted(ctx context.Context, err error) error {
 				return err
 			}
 		}
-		if err := r.undo(ctx); err != nil || !r.recreated {
+		if err := r.restore(ctx); err != nil {
 			return err
 		}
-		return r.action(ctx, "starting the app again as it was", "/v3/apps/"+r.guid+"/actions/start")
+		if r.recreated {
+			const again = "starting the app again as it was"
+			if err := r.action(ctx, again, "/v3/apps/"+r.guid+"/actions/start"); err != nil {
+				return err
+			}
+			if err := r.newVigil(again).comesUp(ctx); err != nil {
+				return err
+			}
+		}
+		return r.forget(ctx) // last: until then a run after a killed one has to know
 	})
 }
 
