@@ -6,5 +6,5 @@ import "embed"
 
 // FS is this folder. Embedding drops the executable bit: files that begin with "#!" are programs.
 //
-//go:embed all:shop all:docker all:every-attribute all:services all:environments all:agent
+//go:embed all:shop all:docker all:every-attribute all:services all:rollout all:environments all:agent
 var FS embed.FS
