@@ -100,7 +100,7 @@ func TestHealthURLThroughTheRouter(t *testing.T) {
 		before := f.state("web")
 		f.newCode("second")
 		s, e, _ := f.failed(strings.Replace(text, "hello", "FAULT_SICK", 1))
-		if !s.RolledBack || !strings.HasSuffix(e.Message, "https://web.apps.sandbox.test/health answers 500, expected 200-299") {
+		if !s.RolledBack || !strings.HasPrefix(e.Message, "https://web.apps.sandbox.test/health answers 500, expected 200-299;") {
 			t.Errorf("%v: rolled back %v", e, s.RolledBack)
 		}
 		if after := f.state("web"); after != before {
