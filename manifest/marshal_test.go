@@ -13,6 +13,8 @@ import (
 
 // ignorePositions leaves out where things stand, which is all that writing and reading again may change.
 var ignorePositions = cmp.Options{
+	cmp.AllowUnexported(Settings{}),
+	cmpopts.IgnoreFields(Settings{}, "origins"),
 	cmpopts.IgnoreFields(Object{}, "Origin", "Fields"),
 	cmpopts.SortSlices(func(a, b Ref) int { return a.Compare(b) }),
 }

@@ -128,37 +128,6 @@ func TestV2WrittenAndReadAgainIsTheSame(t *testing.T) {
 	golden(t, "marshal_v2.golden", text)
 }
 
-// Version 1 → model → version 2 → model is the same model, for each thing that version 1 can say.
-func TestVersion1ToVersion2(t *testing.T) {
-	for name, text := range map[string]string{
-		"a bare app":            "applications: [{name: a}]",
-		"an app of a folder":    "applications: [{name: a, path: app}]",
-		"process settings":      "applications: [{name: a, memory: 1G, disk_quota: 512M, instances: 2, log-rate-limit-per-second: 1K, timeout: 9, health-check-type: http, health-check-http-endpoint: /x, readiness-health-check-type: port}]",
-		"processes":             "applications: [{name: a, processes: [{type: web, user: u, command: null}, {type: w, command: c, log-rate-limit-per-second: 0}]}]",
-		"no processes":          "applications: [{name: a, processes: [], sidecars: [], env: {}, metadata: {labels: {}}}]",
-		"an old check":          "applications: [{name: a, health-check-type: none}]",
-		"sidecars":              "applications: [{name: a, memory: 1G, sidecars: [{name: s, command: c, process_types: [w, web], memory: 10}]}]",
-		"buildpacks":            "applications: [{name: a, buildpacks: [go, 'https://x.example.com/y', git.example.com/z], stack: s}]",
-		"a detected buildpack":  "applications: [{name: a, buildpack: null}]",
-		"native buildpacks":     "applications: [{name: a, lifecycle: cnb, buildpacks: ['docker://r/x'], cnb-credentials: {r: {username: u, password: p}, s: {token: t}}}]",
-		"an image":              "applications: [{name: a, docker: {image: i, username: u}}]",
-		"environment, metadata": "applications: [{name: a, env: {A: 010, B: null, API_KEY: x}, metadata: {labels: {a: b, gone: null}, annotations: {c: yes}}, features: {ssh: off}}]",
-		"routes":                "applications: [{name: a, routes: [{route: X.example.com/Y, protocol: http2, options: {loadbalancing: least-connection}}, {route: 'tcp.example.com:1234', protocol: tcp}]}, {name: b, routes: [{route: x.example.com/y}]}]",
-		"services":              "applications: [{name: a, services: [db, {name: mail, binding_name: smtp, parameters: {a: [1, 1.5, null]}}, 'a/b']}]",
-	} {
-		t.Run(name, func(t *testing.T) {
-			before := mustLoad(t, text).Objects()
-			after, written := reloadV2(t, before)
-			if diff := cmp.Diff(before, after, withoutOwnership); diff != "" {
-				t.Errorf("(-before +after):\n%s\n%s", diff, written)
-			}
-			if lost := NotInV2(before); len(lost) > 0 {
-				t.Errorf("said to be lost:\n%s", lost.Text())
-			}
-		})
-	}
-}
-
 func TestWritingVersion1AsVersion2ChangesNothing(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		before := reload(t, canonicalApp(r))
