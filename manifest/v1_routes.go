@@ -218,9 +218,7 @@ func (a *v1App) services() {
 			if name, ok := a.text(childOf(n, "binding_name")); ok && name != "" {
 				a.document.put(o, name, childOf(n, "binding_name"), "name")
 			}
-			if p := childOf(n, "parameters"); p != nil && p.Kind == yaml.MappingNode {
-				o.Inputs["parameters"] = Value(p)
-			}
+			a.parameters(o, n)
 		}
 		a.declare(o)
 	}

@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -212,9 +213,7 @@ func (d *document) instanceType(o *Object, n *yaml.Node) {
 }
 
 func (d *document) instanceValues(o *Object, n *yaml.Node) {
-	if p := childOf(n, "parameters"); p != nil && p.Kind == yaml.MappingNode {
-		o.Inputs["parameters"] = Value(p)
-	}
+	d.parameters(o, n)
 	if list := childOf(n, "tags"); list != nil && list.Kind == yaml.SequenceNode {
 		var tags []string
 		for _, t := range list.Content {
@@ -267,6 +266,33 @@ func (d *document) instanceValues(o *Object, n *yaml.Node) {
 			}
 		}
 	}
+}
+
+// parameters are what a service broker is given. It may have something to say about each value in them, so that each
+// one has its position.
+func (d *document) parameters(o *Object, n *yaml.Node) {
+	p := childOf(n, "parameters")
+	if p == nil || p.Kind != yaml.MappingNode {
+		return
+	}
+	o.Inputs["parameters"] = Value(p)
+	var note func(at *yaml.Node, keys ...string)
+	note = func(at *yaml.Node, keys ...string) {
+		pointer := Pointer(keys...)
+		o.Fields[pointer] = d.at(at)
+		if d.isSecret(at) || at.Kind == yaml.ScalarNode && LooksSecret(keys[len(keys)-1], Value(at)) {
+			o.Secrets[pointer] = true
+		}
+		for i, child := range at.Content {
+			switch {
+			case at.Kind == yaml.SequenceNode:
+				note(child, slices.Concat(keys, []string{strconv.Itoa(i)})...)
+			case at.Kind == yaml.MappingNode && i%2 == 1:
+				note(child, slices.Concat(keys, []string{at.Content[i-1].Value})...)
+			}
+		}
+	}
+	note(p, "parameters")
 }
 
 // ownWhole makes the tree at keys exact, with all maps in it.
@@ -364,9 +390,7 @@ func (d *document) serviceBinding(n *yaml.Node) {
 		case "route":
 			d.put(o, target, where, "route")
 		}
-		if p := childOf(n, "parameters"); p != nil && p.Kind == yaml.MappingNode {
-			o.Inputs["parameters"] = Value(p)
-		}
+		d.parameters(o, n)
 		d.metadata(o, childOf(n, "metadata"))
 		ownMetadata(o)
 		d.declare(o)

@@ -78,7 +78,9 @@ a dry run found something to do.`,
 			if dry {
 				return dryRun(cmd.Context(), env, r, target, &plan)
 			}
+			shown := false
 			r.Confirm = func(ctx context.Context, run *reconcile.Run) (bool, error) {
+				shown = true
 				ask := env
 				if plan.format != "text" {
 					ask.Out = env.Err // standard output is for machines
@@ -94,6 +96,11 @@ a dry run found something to do.`,
 			warn(env, run.Problems, err)
 			if err != nil {
 				return err
+			}
+			if !shown && plan.format == "text" && !run.Changes.Empty() { // every step is refused, and nobody was asked
+				if err := printDiff(env, plan, run); err != nil {
+					return err
+				}
 			}
 			return told(env, plan, run)
 		},

@@ -97,10 +97,11 @@ func (r *appRun) run(ctx context.Context) error {
 	}
 	for _, do := range []func(context.Context) error{
 		r.resume,    // what a killed run, or somebody else, has begun
+		r.stop,      // what is to run no more; it takes nothing of a quota from here on, however large it becomes
 		r.configure, // one manifest, and what it cannot do
 		r.stage,     // package and droplet
 		r.before,    // the task that comes before new instances do
-		r.rollOut,   // deployment, start or stop
+		r.rollOut,   // deployment, start, or no more than the droplet
 		r.after,     // the task that comes after
 		r.detach,    // unmap what is no longer declared, now that nothing goes back any more
 		r.describe,  // metadata of the processes, which a deployment makes anew

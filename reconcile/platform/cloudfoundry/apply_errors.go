@@ -45,6 +45,7 @@ var reasons = []struct {
 		e.Origin = originOf(s, manifest.KindRoute, found[0], e.Origin)
 		_, domain, _ := strings.Cut(found[0], ".")
 		domain, _, _ = strings.Cut(domain, "/")
+		domain, _, _ = strings.Cut(domain, ":")
 		e.Hint = fmt.Sprintf("use a domain that `cf domains` lists, or have %s created (cf create-private-domain %s %s)", domain, s.Ref.Org(), domain)
 	}},
 	{regexp.MustCompile(`Service instance '([^']+)' not found`), func(s *platform.Step, e *platform.Error, found []string) {
@@ -72,7 +73,7 @@ var reasons = []struct {
 		e.Class = platform.Quota
 		e.Hint = "remove routes that nothing uses (cf delete-orphaned-routes), or have the quota raised"
 	}},
-	{regexp.MustCompile(`mapped to destinations in different spaces|[Rr]oute .*already (exists|in use)|not available`), func(s *platform.Step, e *platform.Error, _ []string) {
+	{regexp.MustCompile(`mapped to destinations in different spaces|[Rr]oute .*already (exists|in use)`), func(s *platform.Step, e *platform.Error, _ []string) {
 		e.Hint = "the route belongs to another space: choose another host, or have it shared with this space (cf share-route)"
 	}},
 	{regexp.MustCompile(`Failed to create (?:random|default) route from app name`), func(s *platform.Step, e *platform.Error, _ []string) {

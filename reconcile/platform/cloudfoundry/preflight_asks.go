@@ -14,30 +14,35 @@ import (
 type asks struct {
 	stacks, buildpacks, flags []ask
 	routes                    []ask // that have to be created; the name is the URL
-	services                  []ask // service instances that have to be created, or get another plan
-	places                    []ask // one for each step, or the first object of each space; the name is the space
-	roles                     []ask // likewise, where nothing has shown yet that the user may write
+	services                  []planAsk
+	keys                      []ask                 // service keys that have to be created
+	gone                      map[manifest.Kind]int // how many routes, service instances and keys the plan may delete
+	places                    []ask                 // one for each step, or the first object of each space; the name is the space
+	roles                     []ask                 // likewise, where nothing has shown yet that the user may write
 	loads                     []load
 	doomed                    map[string]bool // steps that are not tried anyway
 }
 
 func (a *asks) empty() bool {
-	return len(a.stacks)+len(a.buildpacks)+len(a.flags)+len(a.routes)+len(a.services)+len(a.roles)+len(a.loads) == 0
+	return len(a.stacks)+len(a.buildpacks)+len(a.flags)+len(a.routes)+len(a.services)+len(a.keys)+len(a.roles)+len(a.loads) == 0
 }
 
 func (a *asks) spaces() []string {
 	var paths []string
-	for _, list := range [][]ask{a.stacks, a.buildpacks, a.flags, a.routes, a.services, a.places} {
+	for _, list := range [][]ask{a.stacks, a.buildpacks, a.flags, a.routes, a.keys, a.places} {
 		for _, x := range list {
 			paths = append(paths, x.object.Ref.Space())
 		}
+	}
+	for _, x := range a.services {
+		paths = append(paths, x.object.Ref.Space())
 	}
 	return unique(paths)
 }
 
 // asksOf gathers what the steps of a plan touch.
 func asksOf(in platform.PlanInput, plan platform.Plan) asks {
-	a := asks{doomed: map[string]bool{}}
+	a := asks{doomed: map[string]bool{}, gone: map[manifest.Kind]int{}}
 	for _, p := range plan.Problems {
 		if !p.Warning {
 			a.doomed[p.Step] = true
@@ -72,6 +77,9 @@ func mayWrite(live platform.Observation, space string) bool {
 }
 
 func (a *asks) ofChange(in platform.PlanInput, s *platform.Step, c diff.Change) {
+	if c.Op == diff.Remove && c.Path == "" {
+		a.gone[c.Ref.Kind]++
+	}
 	o := in.Desired.Get(c.Ref)
 	if o == nil {
 		if c.Ref.Kind == manifest.KindApp && c.Op == diff.Remove && strings.HasPrefix(c.Path, "/processes/") {
@@ -103,6 +111,13 @@ func (a *asks) ofChange(in platform.PlanInput, s *platform.Step, c diff.Change) 
 	case manifest.KindServiceInstance:
 		if c.Op != diff.Remove {
 			a.ofService(s.ID, o, keys, c.Op)
+		}
+	case manifest.KindServiceBinding, manifest.KindServiceKey, manifest.KindServiceRouteBinding:
+		if c.Op == diff.Add && len(keys) == 0 {
+			if c.Ref.Kind == manifest.KindServiceKey {
+				a.keys = append(a.keys, ask{step: s.ID, object: o})
+			}
+			a.ofBinding(s.ID, o, in.Desired)
 		}
 	}
 }
@@ -163,9 +178,38 @@ func (a *asks) ofService(step string, o *manifest.Object, keys []string, op diff
 	if shares, _ := o.Spec["share_to"].(map[string]any); created && len(shares) > 0 || len(keys) > 0 && keys[0] == "share_to" {
 		a.flag(step, o, "/share_to", "service_instance_sharing")
 	}
-	if o.Spec["type"] != "user-provided" && (created || len(keys) > 0 && keys[0] == "service_plan") {
-		plan, _ := o.Spec["service_plan"].(string)
-		a.services = append(a.services, ask{step, o, "/service_plan", plan})
+	if o.Spec["type"] == "user-provided" {
+		return
+	}
+	x := planAsk{ask: ask{step, o, "/service_plan", ""}, created: created, chosen: created || len(keys) > 0 && keys[0] == "service_plan"}
+	x.name, _ = o.Spec["service_plan"].(string)
+	x.offering, _ = o.Spec["service_offering"].(string)
+	if o.Inputs["parameters"] != nil && (created || len(keys) > 0 && keys[0] == "parameters") {
+		x.schema = func(p *servicePlan) any { return p.Schemas.Instance.Update.Parameters }
+		if created {
+			x.schema = func(p *servicePlan) any { return p.Schemas.Instance.Create.Parameters }
+		}
+	}
+	if x.chosen || x.schema != nil {
+		a.services = append(a.services, x)
+	}
+}
+
+// ofBinding asks what the plan of the bound instance says of the parameters. An instance that Git does not declare has
+// to be looked up first.
+func (a *asks) ofBinding(step string, o *manifest.Object, desired manifest.Set) {
+	if o.Inputs["parameters"] == nil {
+		return
+	}
+	x := planAsk{ask: ask{step, o, "/parameters", ""}, schema: func(p *servicePlan) any { return p.Schemas.Binding.Create.Parameters }}
+	if instance := desired.Get(o.Ref.Child(manifest.KindServiceInstance, instanceName(o))); instance == nil {
+		x.instance = instanceName(o)
+	} else {
+		x.name, _ = instance.Spec["service_plan"].(string)
+		x.offering, _ = instance.Spec["service_offering"].(string)
+	}
+	if x.instance != "" || x.offering != "" { // what users provide takes no parameters
+		a.services = append(a.services, x)
 	}
 }
 
@@ -177,6 +221,7 @@ func (a *asks) flag(step string, o *manifest.Object, pointer, name string) {
 type load struct {
 	ask
 	was, will, surge amount
+	staging          int64    // MB that a build of its code needs
 	changed          []string // pointers that the step changes
 	stops            bool     // which no quota ever refuses
 	sizes            []processSize
@@ -230,9 +275,6 @@ func (a *asks) ofApp(in platform.PlanInput, s *platform.Step, data *appData) {
 		})
 		l.sizes = sizesOf(touched)
 	}
-	if r.started && l.stops && total(after) != total(before) {
-		l.surge, l.stops = total(after), false // it is configured before it stops
-	}
 	if web := after["web"]; rolls && web != nil {
 		l.surge = total(map[string]map[string]any{"web": web})
 		n := l.surge[instances]
@@ -242,10 +284,17 @@ func (a *asks) ofApp(in platform.PlanInput, s *platform.Step, data *appData) {
 			}
 		}
 	}
-	if l.was != l.will || l.surge != (amount{}) {
+	if memory := number64(after["web"]["memory_in_mb"]); memory != nil && *memory >= usualStaging && r.wantsCode() && r.app.Spec["droplet"] == nil {
+		l.staging = *memory
+	}
+	if l.was != l.will || l.surge != (amount{}) || l.staging > 0 {
 		a.loads = append(a.loads, l)
 	}
 }
+
+// usualStaging is what every build is given, in MB, whatever the quota has left. Operators may have changed it. A web process
+// with as much or more is what its build is given, and that has to fit (QuotaValidatingStagingMemoryCalculator).
+const usualStaging = 1024
 
 // surging is how many instances a deployment brings up beside the n old ones before the first of these goes.
 func surging(s *manifest.Settings, n int64) int64 {

@@ -27,6 +27,7 @@ type quota struct {
 	Services struct {
 		Paid           *bool  `json:"paid_services_allowed"`
 		TotalInstances *int64 `json:"total_service_instances"`
+		TotalKeys      *int64 `json:"total_service_keys"`
 	} `json:"services"`
 	Routes struct {
 		Total         *int64 `json:"total_routes"`
@@ -41,6 +42,7 @@ type usage struct {
 	Routes    int64 `json:"routes"`
 	Ports     int64 `json:"reserved_ports"`
 	Services  int64 `json:"service_instances"`
+	Keys      int64 `json:"service_keys"`
 }
 
 // limit is a quota, and what is used of it.
@@ -62,9 +64,14 @@ func (c *checks) readQuotas(ctx context.Context) error {
 	for _, l := range c.loads {
 		paths[l.name] = c.where[l.name]
 	}
-	for _, list := range [][]ask{c.routes, c.services} {
+	for _, list := range [][]ask{c.routes, c.keys} {
 		for _, a := range list {
 			paths[a.object.Ref.Space()] = c.where[a.object.Ref.Space()]
+		}
+	}
+	for _, x := range c.services {
+		if x.chosen {
+			paths[x.object.Ref.Space()] = c.where[x.object.Ref.Space()]
 		}
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -121,7 +128,8 @@ func (c *checks) meets(l *limit) bool {
 	services := l.Services.TotalInstances != nil || l.Services.Paid != nil && !*l.Services.Paid
 	return apps && slices.ContainsFunc(c.loads, func(x load) bool { return l.holds(x.name) }) ||
 		routes && slices.ContainsFunc(c.routes, func(a ask) bool { return l.holds(a.object.Ref.Space()) }) ||
-		services && slices.ContainsFunc(c.services, func(a ask) bool { return l.holds(a.object.Ref.Space()) })
+		services && slices.ContainsFunc(c.services, func(x planAsk) bool { return x.chosen && l.holds(x.object.Ref.Space()) }) ||
+		l.Services.TotalKeys != nil && slices.ContainsFunc(c.keys, func(a ask) bool { return l.holds(a.object.Ref.Space()) })
 }
 
 // holds reports whether the limit is one of that space.
@@ -171,9 +179,12 @@ func (c *checks) checkQuotas() {
 		c.checkPaid(l, refuse)
 		ports := slices.DeleteFunc(slices.Clone(c.routes), func(a ask) bool { return routeOf(a.object).Port == 0 })
 		const fewer = "remove routes that nothing uses (cf delete-orphaned-routes), or have the quota raised"
-		count(l, c.routes, "routes", l.Routes.Total, l.used.Routes, fewer, refused, refuse)
-		count(l, ports, "reserved ports", l.Routes.ReservedPorts, l.used.Ports, fewer, refused, refuse)
-		count(l, c.created, "service instances", l.Services.TotalInstances, l.used.Services, "delete one that nothing uses, or have the quota raised", refused, refuse)
+		const delete1 = "delete one that nothing uses, or have the quota raised"
+		routes, instances, keys := c.gone[manifest.KindRoute], c.gone[manifest.KindServiceInstance], c.gone[manifest.KindServiceKey]
+		count(l, c.routes, "route", l.Routes.Total, l.used.Routes, routes, fewer, refused, refuse)
+		count(l, ports, "reserved port", l.Routes.ReservedPorts, l.used.Ports, routes, fewer, refused, refuse)
+		count(l, c.created, "service instance", l.Services.TotalInstances, l.used.Services, instances, delete1, refused, refuse)
+		count(l, c.keys, "service key", l.Services.TotalKeys, l.used.Keys, keys, delete1, refused, refuse)
 	}
 	for _, l := range c.limits {
 		for which, most := range []*int64{l.Apps.TotalMemory, l.Apps.TotalInstances, l.Apps.LogRateLimit} {
@@ -181,6 +192,7 @@ func (c *checks) checkQuotas() {
 				c.checkAmounts(l, which, *most, refused, refuse)
 			}
 		}
+		c.warnOfStaging(l, refused)
 	}
 }
 
@@ -210,8 +222,9 @@ func (c *checks) checkSizes(l *limit, refused map[string]bool, refuse func(findi
 	}
 }
 
-// count looks whether all that is to be created fits. What comes later in the plan is what does not.
-func count(l *limit, asked []ask, what string, most *int64, used int64, hint string, refused map[string]bool, refuse func(finding)) {
+// count looks whether all that is to be created fits, once all is deleted that the plan may delete. What comes later in
+// the plan is what does not.
+func count(l *limit, asked []ask, what string, most *int64, used int64, gone int, hint string, refused map[string]bool, refuse func(finding)) {
 	if most == nil {
 		return
 	}
@@ -221,8 +234,9 @@ func count(l *limit, asked []ask, what string, most *int64, used int64, hint str
 			continue
 		}
 		counted[a.object.Ref] = true // apps that share a route create it once
-		if n := used + int64(len(counted)); n > *most {
-			refuse(finding{ask: a, hint: hint, message: fmt.Sprintf("%s allows %d %s; %d are in use, and with this plan there would be %d", l, *most, what, used, n)})
+		if n := max(0, used-int64(gone)) + int64(len(counted)); n > *most {
+			refuse(finding{ask: a, hint: hint, message: fmt.Sprintf("%s allows %d %s, of which %d %s in use; with this plan there would be %d",
+				l, *most, plural(int(*most), what, what+"s"), used, plural(int(used), "is", "are"), n)})
 			delete(counted, a.object.Ref)
 		}
 	}
@@ -283,6 +297,28 @@ func (c *checks) checkAmounts(l *limit, which int, most int64, refused map[strin
 	c.warnOfOrder(l, which, most-used, loads)
 }
 
+// warnOfStaging tells of builds that find no room although the app itself may: it is not started, or stopped before its
+// new instances come up.
+func (c *checks) warnOfStaging(l *limit, refused map[string]bool) {
+	if l.Apps.TotalMemory == nil {
+		return
+	}
+	left := *l.Apps.TotalMemory - l.used.Memory
+	for _, x := range c.loads {
+		if l.holds(x.name) {
+			left += max(0, x.was[memoryMB]-x.will[memoryMB])
+		}
+	}
+	for _, x := range c.loads {
+		if x.staging > left && l.holds(x.name) && !refused[x.key()] {
+			c.add(finding{
+				ask: pointed(x, memoryMB), rule: "quota", warning: true, hint: askForLess,
+				message: fmt.Sprintf("to stage its code needs as much as a web instance, %s; %s has %s left", megabytes(x.staging), l, megabytes(left)),
+			})
+		}
+	}
+}
+
 // warnOfOrder tells of a plan that fits only if its steps come in a good order: as far as is known beforehand, several
 // roll at a time, and nothing has shrunk yet.
 func (c *checks) warnOfOrder(l *limit, which int, left int64, loads []load) {
@@ -321,9 +357,7 @@ func tooMuch(l *limit, which int, x load, need, left, most, used int64) string {
 	if which == logBytes {
 		text = "its log needs " + words(need) + " more"
 	}
-	if x.surge[which] > 0 && x.will == (amount{}) {
-		text += " before it stops"
-	} else if x.surge[which] > 0 {
+	if x.surge[which] > 0 {
 		text += " while it rolls"
 	}
 	rest := ""

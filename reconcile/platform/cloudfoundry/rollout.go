@@ -34,7 +34,10 @@ const (
 func (r *appRun) rollOut(ctx context.Context) error {
 	switch {
 	case !r.wantsStarted():
-		return r.stop(ctx)
+		if r.droplet == "" {
+			return nil
+		}
+		return r.setDroplet(ctx, r.droplet) // there for when it starts again
 	case !r.started:
 		return r.start(ctx)
 	case !r.rollsOut():
@@ -50,14 +53,9 @@ func (r *appRun) rollsOut() bool {
 	return r.wantsStarted() && (!r.started || r.droplet != "" || r.wantsRestart())
 }
 
-// stop is for apps that Git wants stopped; code that was staged is there for when they start again.
+// stop is for apps that Git wants stopped. They stay so whatever fails afterwards.
 func (r *appRun) stop(ctx context.Context) error {
-	if r.droplet != "" {
-		if err := r.setDroplet(ctx, r.droplet); err != nil {
-			return err
-		}
-	}
-	if !r.started {
+	if r.wantsStarted() || !r.started {
 		return nil
 	}
 	r.say("stopping")

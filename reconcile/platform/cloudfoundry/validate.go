@@ -196,9 +196,13 @@ func (v *validation) asks() asks {
 			}
 			a.ofOptions("", o)
 		case manifest.KindServiceInstance:
-			if !v.exists[lower(o.Ref)] {
+			if v.exists[lower(o.Ref)] {
+				a.ofService("", o, []string{"parameters"}, diff.Update)
+			} else {
 				a.ofService("", o, nil, diff.Add)
 			}
+		case manifest.KindServiceBinding, manifest.KindServiceKey, manifest.KindServiceRouteBinding:
+			a.ofBinding("", o, v.desired)
 		}
 	}
 	return a

@@ -151,6 +151,24 @@ func Task(tx *cc.Tx, space string, memory, logRate int) []string {
 	return p.list()
 }
 
+// Staging says which limit a build of that size would break, "" for none; nil memory is the minimum, which every build is
+// given. The requests of a build that is under way count
+// for nothing (QuotaValidatingStagingMemoryCalculator and its sibling for log rates).
+func Staging(tx *cc.Tx, space string, memory *int, logRate int) string {
+	org, sp := scopes(tx, space)
+	for _, s := range []scope{sp, org} {
+		if s.limits != nil && memory != nil && over(s.limits.TotalMemory, s.used.memory+*memory) {
+			return fmt.Sprintf("%s's memory limit exceeded: staging requires %dM memory", s.kind, *memory)
+		}
+	}
+	for _, s := range []scope{sp, org} {
+		if s.limits != nil && over(s.limits.LogRateLimit, s.used.logRate+logRate) {
+			return fmt.Sprintf("%s's log rate limit exceeded: staging requires %d bytes per second", s.kind, logRate)
+		}
+	}
+	return ""
+}
+
 // Route says why there may not be one more route in a space, "" when there may.
 func Route(tx *cc.Tx, space string, port bool) string {
 	org, sp := scopes(tx, space)

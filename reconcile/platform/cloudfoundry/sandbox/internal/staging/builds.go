@@ -1,12 +1,14 @@
 package staging
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"slices"
 
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/apps"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/cc"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/quotas"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/runtime"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/tree"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox/internal/usage"
@@ -160,10 +162,21 @@ func createBuild(q *cc.Req) (*cc.Reply, error) {
 	}
 	build := &world.Build{
 		Base: q.W.Base(), App: a.GUID, Package: p.GUID, State: world.Staging, Lifecycle: a.Lifecycle, Buildpacks: a.Buildpacks, Stack: a.Stack,
-		Memory: atLeast(memory, runtime.StagingMemory), Disk: atLeast(disk, runtime.StagingDisk), LogRate: runtime.DefaultLogRate, Actor: q.Actor,
+		Actor: q.Actor,
 	}
+	web := runtime.Process(&q.Tx, a.GUID, "web") // what nothing is asked of, the web process tells (BuildCreate#get_staging_details)
+	if web != nil {
+		memory, disk, logs = cmp.Or(memory, &web.Memory), cmp.Or(disk, &web.Disk), cmp.Or(logs, &web.LogRate)
+	}
+	build.Memory, build.Disk, build.LogRate = atLeast(memory, runtime.StagingMemory), atLeast(disk, runtime.StagingDisk), -1
 	if logs != nil {
 		build.LogRate = *logs
+	}
+	if memory != nil && *memory < runtime.StagingMemory {
+		memory = nil
+	}
+	if why := quotas.Staging(&q.Tx, a.Space, memory, build.LogRate); why != "" {
+		return nil, cc.Unprocessable("%s", why)
 	}
 	hangs := false
 	if l != nil {
