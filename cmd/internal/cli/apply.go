@@ -44,6 +44,10 @@ and read anew at its revision; if they, the variables or live state have moved s
 named. A plan holds no value of a variable: --var has to be given again, vars files are read again. With a key
 (FETTLE_PLAN_KEY or --plan-key-file) plans are signed, and only signed ones are applied.
 
+What the platform never gives back, such as the parameters of a service binding, is compared by a seal that stands on the
+resource. FETTLE_SEAL_KEY is the key of the seals, 64 hexadecimal digits (openssl rand -hex 32); to share the seals of an agent,
+it is the agent's (xxd -p -c 64 fettle.db.key). Without it seals are slow to make and check, and those made with one cannot be checked.
+
 Exit code 0: all is as declared. 1: error, or at least one app could not be brought there. 2: the answer was no, or
 a dry run found something to do.`,
 		Example: `  fettle apply -f manifest.yml -o acme -s dev --vars-file vars/dev.yml

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/fettle-gitops/fettle/cmd/internal/config"
 	"github.com/fettle-gitops/fettle/cmd/internal/values"
+	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile"
 	"github.com/fettle-gitops/fettle/reconcile/history"
@@ -234,7 +236,21 @@ func (f *foundationFlags) driver(env Env) (*cloudfoundry.Driver, error) {
 	if cfg.API == "" && cfg.Session == nil {
 		return nil, errors.New("which foundation? Give --api or set CF_API")
 	}
-	return cloudfoundry.New(cloudfoundry.Config{Client: cfg, ResolveImages: f.resolveImages})
+	sealer, err := sealer(env)
+	if err != nil {
+		return nil, err
+	}
+	return cloudfoundry.New(cloudfoundry.Config{Client: cfg, ResolveImages: f.resolveImages, Sealer: sealer})
+}
+
+// sealer has the key of FETTLE_SEAL_KEY, if it is set.
+func sealer(env Env) (diff.Sealer, error) {
+	text := strings.TrimSpace(env.Getenv("FETTLE_SEAL_KEY"))
+	key, err := hex.DecodeString(text)
+	if err != nil || len(key) != 0 && len(key) != 32 { // the cause would quote it
+		return diff.Sealer{}, errors.New("FETTLE_SEAL_KEY is no key: it should be 64 hexadecimal digits (`openssl rand -hex 32` makes one; `xxd -p -c 64 fettle.db.key` shows that of an agent)")
+	}
+	return diff.Sealer{Key: key}, nil
 }
 
 func sameAPI(a, b string) bool {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/manifest"
 	"github.com/fettle-gitops/fettle/reconcile"
 	"github.com/fettle-gitops/fettle/reconcile/agent"
@@ -27,8 +28,12 @@ import (
 // The caller closes the store.
 func (c *Config) Build(ctx context.Context, userAgent string, log *slog.Logger) (*agent.Agent, history.Store, error) {
 	drivers := map[string]platform.Driver{}
+	key, err := digestKey(c.HistoryPath() + ".key")
+	if err != nil {
+		return nil, nil, err
+	}
 	for name, f := range c.Foundations {
-		d, err := c.driver(name, f, userAgent)
+		d, err := c.driver(name, f, diff.Sealer{Key: key}, userAgent)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -57,17 +62,13 @@ func (c *Config) Build(ctx context.Context, userAgent string, log *slog.Logger) 
 	if err != nil {
 		return nil, nil, err
 	}
-	key, err := digestKey(c.HistoryPath() + ".key")
-	if err != nil {
-		return nil, nil, err
-	}
 	return &agent.Agent{
 		Reconciler: &reconcile.Reconciler{History: store, Key: key, Log: log},
 		Targets:    targets, Log: log, ParallelRuns: c.ParallelRuns, Shutdown: c.ShutdownTimeout.or(30 * time.Second),
 	}, store, nil
 }
 
-func (c *Config) driver(name string, f Foundation, userAgent string) (platform.Driver, error) {
+func (c *Config) driver(name string, f Foundation, sealer diff.Sealer, userAgent string) (platform.Driver, error) {
 	at := "foundation " + name
 	password, err := c.read(f.Password, at+": password")
 	if err != nil {
@@ -84,7 +85,7 @@ func (c *Config) driver(name string, f Foundation, userAgent string) (platform.D
 	d, err := cloudfoundry.New(cloudfoundry.Config{Client: ccv3.Config{
 		API: f.API, Username: f.Username, Password: password, ClientID: f.ClientID, ClientSecret: clientSecret,
 		CA: ca, SkipTLSVerify: f.SkipTLSVerify, Timeout: f.RequestTimeout.or(time.Minute), Concurrency: f.Concurrency, UserAgent: userAgent,
-	}, ResolveImages: f.ResolveImages})
+	}, ResolveImages: f.ResolveImages, Sealer: sealer})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", at, err)
 	}

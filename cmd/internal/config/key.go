@@ -11,7 +11,8 @@ import (
 
 const keySize = 32
 
-// digestKey reads the key with which the history's digests of secrets are made, and makes one the first time. It lies
+// digestKey reads the key with which the history's digests of secrets, and the seals of what cannot be read back
+// (diff.Sealer), are made, and makes one the first time. It lies
 // beside the history, not in it, so that a copy of the history alone lets nobody try out guesses.
 func digestKey(file string) ([]byte, error) {
 	key, err := os.ReadFile(file)

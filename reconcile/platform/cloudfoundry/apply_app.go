@@ -187,8 +187,14 @@ func (r *appRun) configure(ctx context.Context) error {
 			}
 		}
 	}
+	for ref, o := range m.binds {
+		if r.bindsAlone(o) {
+			delete(m.binds, ref)
+		}
+	}
 	removes := r.removals()
-	notes := r.notes(!m.empty(), len(removes) > 0)
+	binds, configures := r.binds()
+	notes := r.notes(!m.empty() || configures, len(removes) > 0)
 	if !m.empty() || r.live == nil {
 		m.annotate(notes)
 		doing := "applying the manifest"
@@ -198,7 +204,7 @@ func (r *appRun) configure(ctx context.Context) error {
 		if err := r.applyManifest(ctx, doing, m); err != nil {
 			return err
 		}
-	} else if notes[pendingAnnotation] != "" {
+	} else if notes[pendingAnnotation] != "" || configures {
 		if err := r.annotate(ctx, notes, nil); err != nil {
 			return err
 		}
@@ -212,8 +218,11 @@ func (r *appRun) configure(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := r.describeBindings(ctx); err != nil {
-		return err
+	r.changed = r.changed || configures
+	for _, bind := range binds {
+		if err := bind(ctx); err != nil {
+			return err
+		}
 	}
 	return r.mapDestinations(ctx)
 }

@@ -28,8 +28,6 @@ func (r *appRun) removals() []call {
 		switch {
 		case c.Ref.Kind == manifest.KindServiceBinding && c.Op == diff.Remove && len(keys) == 0:
 			calls = append(calls, func(ctx context.Context) error { return r.unbind(ctx, c.Ref) })
-		case c.Ref.Kind == manifest.KindServiceBinding && len(keys) > 0 && keys[0] == "name":
-			calls = append(calls, func(ctx context.Context) error { return r.rebind(ctx, c.Ref, r.desired) })
 		case c.Ref != r.step.Ref || c.Op != diff.Remove || len(keys) != 2:
 		case keys[0] == "environment_variables":
 			env = append(env, keys[1])
@@ -115,18 +113,8 @@ func (r *appRun) unbind(ctx context.Context, ref manifest.Ref) error {
 		}
 		guid = bindings[0].GUID
 	}
+	delete(r.data.ids, ref)
 	return r.remove(ctx, doing, "/v3/service_credential_bindings/"+guid)
-}
-
-// rebind makes a binding anew under another name.
-func (r *appRun) rebind(ctx context.Context, ref manifest.Ref, source manifest.Set) error {
-	if err := r.unbind(ctx, ref); err != nil {
-		return err
-	}
-	delete(r.data.ids, ref) // that one is gone
-	m := newManifestRequest(r.step.Ref)
-	m.change(diff.Change{Ref: ref}, source)
-	return r.applyManifest(ctx, "binding the service instance "+r.instance(ref), m)
 }
 
 func (r *appRun) instance(ref manifest.Ref) string {

@@ -42,6 +42,7 @@ type foundation struct {
 	probe    http.RoundTripper  // what answers for the apps
 	settings *manifest.Settings // of the target
 	parallel int                // steps at a time, as many as usual when 0
+	sealer   *diff.Sealer       // nil is one with a key
 }
 
 func newFoundation(t *testing.T) *foundation {
@@ -143,7 +144,7 @@ func (f *foundation) driver() *cloudfoundry.Driver {
 	d, err := cloudfoundry.New(cloudfoundry.Config{
 		Client: ccv3.Config{API: "http://sandbox.test", Username: f.user, Password: f.user, HTTP: f.wire},
 		Remote: f.elsewhere, Probe: f.probe, ResolveImages: f.resolve,
-		Sealer: diff.Sealer{Key: []byte("of the tests")}, // quick
+		Sealer: *cmp.Or(f.sealer, &diff.Sealer{Key: []byte("of the tests")}), // quick
 	})
 	if err != nil {
 		f.t.Fatal(err)
@@ -200,6 +201,9 @@ func (f *foundation) prepareSet(ctx context.Context, desired manifest.Set) (pass
 		return p, d
 	}
 	if p.changes, p.err = diff.Compare(desired, live.Live, live.Ledger); p.err != nil {
+		return p, d
+	}
+	if p.changes, p.err = p.changes.WithInputs(desired, live.Seals); p.err != nil {
 		return p, d
 	}
 	p.plan, p.err = d.Plan(ctx, platform.PlanInput{Desired: desired, Live: live, Changes: p.changes})

@@ -70,6 +70,8 @@ func New(cfg Config) (*Driver, error) {
 // Requests counts the requests made to the controller so far.
 func (d *Driver) Requests() int64 { return d.client.Requests() }
 
+func (d *Driver) sealer() sealer { return sealer{d.cfg.Sealer} }
+
 // API is the address of the foundation.
 func (d *Driver) API() string { return d.client.API() }
 

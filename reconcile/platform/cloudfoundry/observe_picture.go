@@ -371,8 +371,12 @@ func (p *picture) drawBindings(obs *platform.Observation) map[string][]*manifest
 			Ref:  p.spelling(app.Child(manifest.KindServiceBinding, app.Name()+"/"+name)),
 			Spec: map[string]any{"app": app.Name(), "service_instance": name, "name": text(binding.Name), "metadata": metadata(binding.Resource)},
 		}
-		obs.Live.Put(o)
 		obs.IDs[o.Ref] = binding.GUID
+		if !established(binding.LastOperation) {
+			continue
+		}
+		obs.Live.Put(o)
+		p.noteSeal(obs, o.Ref, binding.Resource)
 		byApp[binding.Relationships.App.GUID()] = append(byApp[binding.Relationships.App.GUID()], o)
 	}
 	return byApp

@@ -31,11 +31,15 @@ func (d *Driver) Plan(_ context.Context, in platform.PlanInput) (platform.Plan, 
 
 // appData is the Step.Data of an app's step: live state as the plan saw it.
 type appData struct {
-	space  string           // guid of the space
-	guid   string           // guid of the app, "" when it has to be created
-	live   *manifest.Object // nil when it has to be created
-	set    manifest.Set     // the live routes and bindings of the app
-	ids    map[manifest.Ref]string
+	space string           // guid of the space
+	guid  string           // guid of the app, "" when it has to be created
+	live  *manifest.Object // nil when it has to be created
+	set   manifest.Set     // the live routes and bindings of the app
+	ids   map[manifest.Ref]string
+	seals diff.Seals // of the bindings
+	// instances are the guids of what the bindings lead to, by the binding.
+	instances map[manifest.Ref]string
+
 	ledger []string // what Fettle owned of the app before this plan
 	kept   []string // of that, what other steps of the plan remove, and take out of the ledger themselves
 }
@@ -176,7 +180,7 @@ func (p *planner) finishApp(s *platform.Step) {
 		space: live.IDs[manifest.Ref{Kind: manifest.KindSpace, Path: s.Ref.Space()}],
 		guid:  live.IDs[s.Ref],
 		live:  live.Live.Get(s.Ref),
-		ids:   map[manifest.Ref]string{},
+		ids:   map[manifest.Ref]string{}, instances: map[manifest.Ref]string{}, seals: live.Seals,
 	}
 	if o := p.in.Desired.Get(s.Ref); o != nil {
 		s.Desired.Put(o)
@@ -184,6 +188,12 @@ func (p *planner) finishApp(s *platform.Step) {
 	for _, o := range p.in.Desired.Objects() {
 		if hangsOn(o, s.Ref) {
 			s.Desired.Put(o)
+		}
+		if o.Ref.Kind == manifest.KindServiceBinding && hangsOn(o, s.Ref) {
+			data.instances[o.Ref] = live.IDs[o.Ref.Child(manifest.KindServiceInstance, instanceName(o))]
+			if guid := live.IDs[o.Ref]; guid != "" { // perhaps a service broker is at work on it still
+				data.ids[o.Ref] = guid
+			}
 		}
 	}
 	for _, o := range live.Live.Objects() {

@@ -143,5 +143,8 @@ func judgeBinding(keys []string) (diff.Impact, string) {
 	case keys[0] == "metadata":
 		return diff.ImpactNone, ""
 	}
+	if keys[0] == parametersInput {
+		return diff.ImpactRecreate, "a binding takes parameters only when it is made: it is made anew, then the app restarts"
+	}
 	return diff.ImpactRecreate, "a binding is renamed by making it anew, then the app restarts"
 }

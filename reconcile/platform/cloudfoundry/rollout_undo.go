@@ -336,11 +336,11 @@ func (r *appRun) inverse(m *manifestRequest, before manifest.Set) (calls []call,
 		case c.Ref.Kind == manifest.KindRoute: // below
 		case c.Ref.Kind == manifest.KindServiceBinding && len(keys) > 0 && keys[0] == "metadata": // nobody runs with it
 		case c.Ref.Kind == manifest.KindServiceBinding && len(keys) > 0:
-			calls = append(calls, func(ctx context.Context) error { return r.rebind(ctx, c.Ref, before) })
+			calls = append(calls, func(ctx context.Context) error { return r.rebind(ctx, before.Get(c.Ref)) })
 		case c.Ref.Kind == manifest.KindServiceBinding && added:
 			calls = append(calls, func(ctx context.Context) error { return r.unbind(ctx, c.Ref) })
 		case c.Ref.Kind == manifest.KindServiceBinding:
-			m.change(c, before)
+			calls = append(calls, func(ctx context.Context) error { return r.bind(ctx, before.Get(c.Ref)) })
 		case c.Ref != r.step.Ref || len(keys) < 2:
 			r.inverseWhole(c, keys, m, before)
 		case keys[0] == "environment_variables" && added:

@@ -36,6 +36,8 @@ type found struct {
 	guid string
 	op   *ccv3.LastOperation
 	live *manifest.Object // nil unless it is established
+	// seals tell of what cannot be read.
+	seals map[string]diff.Sealed
 }
 
 // service is one of the kinds that a serviceRun is about.
@@ -68,7 +70,7 @@ func (d *Driver) applyService(ctx context.Context, s *platform.Step, data *servi
 var lookAgain = regexp.MustCompile(`(?i)operations? .*in progress|is (currently )?being created|is getting deleted|name is taken|already (has a key binding|been shared|bound)`)
 
 func (r serviceRun) run(ctx context.Context, of service) error {
-	now, known := found{guid: r.data.guid, live: r.data.live}, r.data.guid == "" || r.data.live != nil
+	now, known := found{guid: r.data.guid, live: r.data.live, seals: r.data.seals}, r.data.guid == "" || r.data.live != nil
 	p := newPace()
 	for attempt := 1; ; attempt++ {
 		var err error
@@ -107,7 +109,11 @@ func (r serviceRun) bring(ctx context.Context, of service, now found) (done bool
 		r.say("creating")
 		return r.want.Spec["maintenance_info"] == nil, of.create(ctx) // an instance is made in the newest version
 	}
-	changes, err := diff.Compare(manifest.NewSet(r.want), manifest.NewSet(now.live), nil)
+	want := manifest.NewSet(r.want)
+	changes, err := diff.Compare(want, manifest.NewSet(now.live), nil)
+	if err == nil {
+		changes, err = changes.WithInputs(want, diff.Seals{r.want.Ref: now.seals})
+	}
 	if err != nil {
 		return false, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/fettle-gitops/fettle/diff"
@@ -38,7 +39,7 @@ func (r *keyRun) create(ctx context.Context) error {
 }
 
 func (r *keyRun) update(ctx context.Context, now found, changes []diff.Change) (bool, error) {
-	return true, r.describe(ctx, r.path(now.guid), changes)
+	return r.renew(ctx, r, now, changes)
 }
 
 func (r *keyRun) remove(ctx context.Context, now found) error {
@@ -89,7 +90,7 @@ func (r *routeBindingRun) create(ctx context.Context) error {
 }
 
 func (r *routeBindingRun) update(ctx context.Context, now found, changes []diff.Change) (bool, error) {
-	return true, r.describe(ctx, r.path(now.guid), changes)
+	return r.renew(ctx, r, now, changes)
 }
 
 func (r *routeBindingRun) remove(ctx context.Context, now found) error {
@@ -130,7 +131,17 @@ func (r *serviceRun) instance(ctx context.Context) (string, error) {
 	return now.guid, err
 }
 
-// bind creates a key or a route binding.
+// renew changes labels and annotations. For anything else the binding has to be made anew, under a name that the one before
+// has, so that one goes first.
+func (r *serviceRun) renew(ctx context.Context, of service, now found, changes []diff.Change) (done bool, err error) {
+	if slices.ContainsFunc(changes, func(c diff.Change) bool { return c.Path == "/name" || c.Path == "/"+parametersInput }) {
+		r.say("deleting the binding, to make it anew")
+		return false, of.remove(ctx, now)
+	}
+	return true, r.describe(ctx, of.path(now.guid), changes)
+}
+
+// bind creates a binding or a key.
 func (r *serviceRun) bind(ctx context.Context, path string, body, relationships map[string]any) error {
 	instance, err := r.instance(ctx)
 	if err != nil {
@@ -144,20 +155,26 @@ func (r *serviceRun) bind(ctx context.Context, path string, body, relationships 
 	}
 	relationships["service_instance"] = ccv3.To(instance)
 	body["relationships"] = relationships
-	if m, has := described(r.want, r.step.Changes); has {
-		body["metadata"] = m
+	m := metadataOf(r.want.Spec)
+	if err := r.d.sealer().seal(&m, r.want); err != nil {
+		return err
 	}
-	if p, ok := r.want.Inputs["parameters"]; ok {
+	body["metadata"] = m
+	if p, ok := r.want.Inputs[parametersInput]; ok {
 		body["parameters"] = p
 	}
 	return r.request(ctx, http.MethodPost, path, body)
 }
 
-// found is what a list says of a key or a route binding.
+// found is what a list says of a binding or a key.
 func (r *serviceRun) found(of ccv3.Resource, op *ccv3.LastOperation) found {
-	now := found{guid: of.GUID, op: op}
+	now := found{guid: of.GUID, op: op, seals: r.d.sealer().of(of)}
 	if established(op) {
-		now.live = &manifest.Object{Ref: r.step.Ref, Spec: map[string]any{"metadata": metadata(of)}}
+		ref := r.step.Ref
+		if r.want != nil {
+			ref = r.want.Ref // of an app's binding, in the step of the app
+		}
+		now.live = &manifest.Object{Ref: ref, Spec: map[string]any{"metadata": metadata(of)}}
 		if r.want != nil {
 			for _, key := range []string{"service_instance", "name", "route"} { // by which it was found
 				now.live.Spec[key] = r.want.Spec[key]
@@ -165,41 +182,4 @@ func (r *serviceRun) found(of ccv3.Resource, op *ccv3.LastOperation) found {
 		}
 	}
 	return now
-}
-
-// describeBindings sets labels and annotations of the app's bindings, which no manifest can carry.
-func (r *appRun) describeBindings(ctx context.Context) error {
-	patches := map[manifest.Ref]ccv3.Metadata{}
-	for _, o := range r.desired.Of(manifest.KindServiceBinding) {
-		changes := r.step.Changes
-		for _, c := range changes {
-			if c.Ref == o.Ref && c.Path == "/name" { // made anew
-				changes = []diff.Change{{Ref: o.Ref, Op: diff.Add}}
-			}
-		}
-		if m, changed := described(o, changes); changed {
-			patches[o.Ref] = m
-		}
-	}
-	if len(patches) == 0 {
-		return nil
-	}
-	const doing = "describing the service bindings"
-	bindings, included, err := ccv3.ListBy[ccv3.Binding](ctx, r.d.client, "/v3/service_credential_bindings",
-		url.Values{"type": {"app"}, "include": {"service_instance"}}, "app_guids", []string{r.guid})
-	if err != nil {
-		return r.fail(doing, err)
-	}
-	instances := byGUID(included.ServiceInstances)
-	for _, b := range bindings {
-		for ref, patch := range patches {
-			if !strings.EqualFold(r.instance(ref), instances[b.Relationships.ServiceInstance.GUID()].Name) {
-				continue
-			}
-			if err := r.do(ctx, doing, http.MethodPatch, "/v3/service_credential_bindings/"+b.GUID, map[string]any{"metadata": patch}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

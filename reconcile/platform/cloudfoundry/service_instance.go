@@ -44,7 +44,7 @@ func (d *Driver) lookForInstance(ctx context.Context, ref manifest.Ref, space st
 	if err := d.readServices(ctx, all, desired); err != nil {
 		return found{}, err
 	}
-	now := found{guid: all.instances[0].GUID, op: all.instances[0].LastOperation}
+	now := found{guid: all.instances[0].GUID, op: all.instances[0].LastOperation, seals: all.services.sealer.of(all.instances[0].Resource)}
 	if established(now.op) {
 		now.live = newPicture(all, desired).instance(all.instances[0], ref)
 	}
@@ -61,17 +61,15 @@ func (r *instanceRun) create(ctx context.Context) error {
 			body[key] = v
 		}
 	}
-	m, has := described(r.want, r.step.Changes)
-	if p, ok := r.want.Inputs["parameters"]; ok {
-		if err := r.seal(&m, p); err != nil {
+	m := metadataOf(spec)
+	body["metadata"] = m
+	if spec["type"] == managed {
+		if err := r.d.sealer().seal(&m, r.want); err != nil {
 			return err
 		}
-		body["parameters"], has = p, true
-	}
-	if has {
-		body["metadata"] = m
-	}
-	if spec["type"] == managed {
+		if p, ok := r.want.Inputs[parametersInput]; ok {
+			body["parameters"] = p
+		}
 		plan, err := r.plan(ctx)
 		if err != nil {
 			return err
@@ -90,16 +88,6 @@ func (r *instanceRun) create(ctx context.Context) error {
 			return err
 		}
 		return r.share(ctx, now.guid, slices.Sorted(maps.Keys(spaces)))
-	}
-	return err
-}
-
-// seal notes on the instance what parameters it was given, so that a change of them is seen: not every service broker
-// gives them back, and none says what it makes of them.
-func (r *instanceRun) seal(m *ccv3.Metadata, parameters any) error {
-	text, err := r.d.cfg.Sealer.Seal("parameters", parameters)
-	if err == nil {
-		m.Annotations[parametersAnnotation] = &text
 	}
 	return err
 }
@@ -158,17 +146,17 @@ func (r *instanceRun) update(ctx context.Context, now found, changes []diff.Chan
 			version = r.want.Spec["maintenance_info"]
 		case "credentials", "tags", "syslog_drain_url", "route_service_url":
 			patch[keys[0]] = r.want.Spec[keys[0]] // as a whole
-		case "parameters":
-			patch["parameters"] = r.want.Inputs["parameters"]
+		case parametersInput:
+			patch["parameters"] = r.want.Inputs[parametersInput]
 		case "share_to":
 			s, u := sharing(c, keys)
 			share, unshare = append(share, s...), append(unshare, u...)
 		}
 	}
 	m, changed := described(r.want, changes)
-	if p, ok := patch["parameters"]; ok {
+	if patch["parameters"] != nil {
 		changed = true
-		if err := r.seal(&m, p); err != nil {
+		if err := r.d.sealer().seal(&m, r.want); err != nil {
 			return false, err
 		}
 	}

@@ -22,7 +22,7 @@ import (
 // serviceReadings is what the controller said of service instances and of what hangs on them, apart from the lists of
 // instances and of app bindings.
 type serviceReadings struct {
-	sealer    diff.Sealer
+	sealer    sealer
 	plans     map[string]ccv3.ServicePlan     // by guid
 	offerings map[string]ccv3.ServiceOffering // by guid
 	fixed     map[string]bool                 // guids of plans that an instance cannot change for another one
@@ -78,7 +78,7 @@ func withFields(query url.Values, fields ...string) url.Values {
 func (d *Driver) readServices(ctx context.Context, r *readings, desired manifest.Set) error {
 	var mu sync.Mutex // of the maps below
 	s := &r.services
-	s.sealer = d.cfg.Sealer
+	s.sealer = sealer{d.cfg.Sealer}
 	s.credentials, s.shares, s.fixed = map[string]reading{}, map[string]reading{}, map[string]bool{}
 	group, ctx := errgroup.WithContext(ctx)
 	spaces := map[string]string{}
@@ -259,6 +259,7 @@ func (p *picture) drawServices(obs *platform.Observation) {
 		obs.IDs[ref] = instance.GUID
 		if established(instance.LastOperation) && speaksOf(p.desired, place.path, manifest.KindServiceInstance) {
 			obs.Live.Put(p.instance(instance, ref))
+			p.noteSeal(obs, ref, instance.Resource)
 		}
 	}
 	p.identifyShared(obs)
@@ -293,7 +294,19 @@ func (p *picture) drawBinding(obs *platform.Observation, ref manifest.Ref, of cc
 	if established(op) {
 		spec["metadata"] = metadata(of)
 		obs.Live.Put(&manifest.Object{Ref: ref, Spec: spec})
+		p.noteSeal(obs, ref, of)
 	}
+}
+
+// noteSeal notes what a resource tells of the parameters that it was given, where Git declares some.
+func (p *picture) noteSeal(obs *platform.Observation, ref manifest.Ref, of ccv3.Resource) {
+	if o := p.desired.Get(ref); o == nil || o.Inputs[parametersInput] == nil {
+		return
+	}
+	if obs.Seals == nil {
+		obs.Seals = diff.Seals{}
+	}
+	obs.Seals[ref] = p.services.sealer.of(of)
 }
 
 func metadata(of ccv3.Resource) map[string]any {
@@ -330,9 +343,6 @@ func (p *picture) instance(instance ccv3.ServiceInstance, ref manifest.Ref) *man
 	}
 	o.Inputs = map[string]any{"fixed_plan": p.services.fixed[plan.GUID]}
 	declared := declaredAs(p.desired, ref)
-	if declared != nil && declared.Inputs["parameters"] != nil {
-		o.Inputs["parameters"] = diff.Sealed{Text: instance.Metadata.Annotation(parametersAnnotation), By: p.services.sealer}
-	}
 	put("share_to", p.services.shares, func(live map[string]any) map[string]any { return spellPlaces(live, declared) })
 	return o
 }

@@ -21,6 +21,7 @@ type serviceData struct {
 	instance string // guid of the instance that is bound; "" when it has to be created
 	route    string // guid of the route that is bound; "" when it has to be created
 	live     *manifest.Object
+	seals    map[string]diff.Sealed
 
 	// tell are the running apps that see the change of the instance only once they restart, by guid.
 	tell map[string]manifest.Ref
@@ -36,7 +37,7 @@ func (p *planner) finishService(s *platform.Step) {
 	s.Desired = only(p.in.Desired, s.Ref)
 	data := &serviceData{
 		space: live.IDs[manifest.Ref{Kind: manifest.KindSpace, Path: s.Ref.Space()}],
-		guid:  live.IDs[s.Ref], live: live.Live.Get(s.Ref), tell: map[string]manifest.Ref{},
+		guid:  live.IDs[s.Ref], live: live.Live.Get(s.Ref), seals: live.Seals[s.Ref], tell: map[string]manifest.Ref{},
 	}
 	if o := p.object(s.Ref); o != nil && s.Ref.Kind != manifest.KindServiceInstance {
 		data.instance = live.IDs[s.Ref.Child(manifest.KindServiceInstance, instanceName(o))]
@@ -95,13 +96,19 @@ func (p *planner) judgeService(c diff.Change) (diff.Impact, string) {
 	}
 	switch c.Ref.Kind {
 	case manifest.KindServiceKey:
-		if c.Op == diff.Remove {
+		switch {
+		case c.Op == diff.Remove:
 			return diff.ImpactInPlace, "deletes the key: who uses its credentials is locked out"
+		case len(keys) > 0:
+			return diff.ImpactRecreate, "a key takes parameters only when it is made: it gets new credentials, and who uses the ones before is locked out"
 		}
 		return diff.ImpactInPlace, "creates the key"
 	case manifest.KindServiceRouteBinding:
-		if c.Op == diff.Remove {
+		switch {
+		case c.Op == diff.Remove:
 			return diff.ImpactInPlace, "requests to the route no longer pass through the service"
+		case len(keys) > 0:
+			return diff.ImpactRecreate, "a binding takes parameters only when it is made: for a moment, requests do not pass through the service"
 		}
 		return diff.ImpactInPlace, "requests to the route pass through the service from then on"
 	}

@@ -99,6 +99,9 @@ func look(t *testing.T, d platform.Driver, desired manifest.Set, files fs.FS) pl
 	if err != nil {
 		t.Fatalf("comparing: %v", err)
 	}
+	if changes, err = changes.WithInputs(desired, obs.Seals); err != nil {
+		t.Fatalf("comparing: %v", err)
+	}
 	return platform.PlanInput{Desired: desired, Live: obs, Changes: changes}
 }
 
