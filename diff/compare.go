@@ -196,7 +196,8 @@ func (c *comparison) undeclaredRoute(have *manifest.Object) error {
 			continue
 		}
 		pointer := manifest.Pointer("destinations", key)
-		if v == nil || !c.ledger.Owns(have.Ref, pointer) {
+		o := c.desired.Get(ref)
+		if kept := o != nil && o.Ownership[manifest.AppRoutes] == manifest.Additive; v == nil || kept || !c.ledger.Owns(have.Ref, pointer) {
 			continue
 		}
 		was, err := canonical(v)

@@ -314,6 +314,13 @@ func TestCompareResources(t *testing.T) {
 			want:    []string{`remove route acme/dev/web.example.com /destinations/web~1web was {"port":8080}`, "unmanaged route acme/dev/web.example.com"},
 		},
 		{
+			name:    "and none where the app is additive about them",
+			desired: []*manifest.Object{{Ref: web, Ownership: map[string]manifest.Ownership{manifest.AppRoutes: manifest.Additive}}},
+			live:    []*manifest.Object{{Ref: web}, {Ref: route, Spec: destination("web/web", "other/web")}},
+			ledger:  diff.Ledger{route: {"/destinations/web~1web": true}},
+			want:    []string{"unmanaged route acme/dev/web.example.com"},
+		},
+		{
 			name:    "the route that random-route made is what Git asked for",
 			desired: []*manifest.Object{{Ref: web, Spec: tree{"routed": true}}},
 			live:    []*manifest.Object{{Ref: web, Spec: tree{"routed": true}}, {Ref: route, Spec: destination("web/web")}},

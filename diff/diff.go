@@ -19,7 +19,8 @@
 //	                                owns it, else ignored
 //	resource, live only  removed if the set says to prune its kind in its space (manifest.Set.Pruned) and the ledger
 //	                     owns it as a whole, unless a declaration refers to it. Else a service binding that the
-//	                     ledger owns is removed, unless the app is additive about manifest.AppBindings; a route loses the destinations that the ledger owns; and the rest is
+//	                     ledger owns is removed, and a route loses the destinations that the ledger owns, unless the app
+//	                     is additive about them (manifest.AppBindings, manifest.AppRoutes); and the rest is
 //	                     only named in Changes.Unmanaged.
 //
 // What a change means for a running app (its [Impact]) is filled in by the platform driver's Plan.

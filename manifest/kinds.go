@@ -82,7 +82,7 @@ package manifest
 //
 // v1 is three-way. v2 is exact for what is present: environment variables, labels, annotations, sidecars, destinations,
 // credentials, share_to. Three-way for what is absent as a whole, and for processes, which the API cannot delete. Whole
-// resources that v2 no longer declares stay, service bindings too, unless meta.prune names their kind.
+// resources that v2 no longer declares stay as they are, service bindings too, unless meta.prune names their kind.
 // Ownership at "" speaks of the resource itself: Exact where meta.prune names its kind (see also Set.Prunes).
 
 // MetadataPrefix begins the annotations that Fettle itself keeps on resources, and in a manifest those of an app that are

@@ -116,9 +116,12 @@ const (
 	Exact    Ownership = "exact"     // remove it
 )
 
-// AppBindings is where an app's Ownership speaks of its service bindings, which are resources of their own: Additive where
-// those that are not declared stay, even if Fettle made them.
-const AppBindings = "/service_bindings"
+// AppBindings and AppRoutes are where an app's Ownership speaks of its service bindings and of the routes that lead to it, which
+// are resources of their own: Additive where those that are not declared stay as they are, even if Fettle made them.
+const (
+	AppBindings = "/service_bindings"
+	AppRoutes   = "/routes"
+)
 
 // Object is one resource, declared or live.
 type Object struct {

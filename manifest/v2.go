@@ -246,7 +246,8 @@ func (d *document) appV2(n *yaml.Node) {
 		}
 		ownMetadata(a.object, "package")
 		a.object.Ownership["/processes"] = ThreeWay
-		a.object.Ownership[AppBindings] = Additive
+		// What the manifest does not name stays, unless it is pruned (RFC 0034).
+		a.object.Ownership[AppBindings], a.object.Ownership[AppRoutes] = Additive, Additive
 		d.declare(a.object)
 	})
 }
