@@ -29,7 +29,7 @@
 //
 // [Driver.ServerDiff], which nobody has to call, makes one POST /v3/spaces/:guid/manifest_diff per space.
 //
-// Not read: weights of destinations, tasks, revisions.
+// Not read: weights of destinations, tasks, revisions, and what service brokers return of parameters (see below).
 //
 // # What is written, and in which order
 //
@@ -41,6 +41,9 @@
 //	POST  spaces/:guid/actions/apply_manifest       something is added or changed; with it the notes of what is owned and pending
 //	GET   apps?names                                the app is new, and its guid not known yet
 //	PATCH apps/:guid/environment_variables          a variable is no longer declared (DELETE for a sidecar or a binding)
+//	POST  service_credential_bindings               a binding with parameters or metadata, which a manifest cannot make whole;
+//	                                                DELETE before it where the name or the parameters changed
+//	PATCH service_credential_bindings/:guid         its metadata
 //	GET   packages, builds                          the code changed: is it there already?
 //	POST  resource_matches                          the files that may be known already are 1 MiB or more
 //	POST  packages, packages/:guid/upload, builds   it is not
@@ -57,6 +60,17 @@
 //	PATCH routes/:guid                              options, metadata
 //	DELETE routes/:guid, …/destinations/:guid       pruned, or unmapped: after the apps have what takes its place
 //
+// Service instances, keys and route bindings are steps of their own (service_plan.go), each begun with what the plan saw and
+// read again when the controller's answer shows that it is no longer so:
+//
+//	GET   service_plans; POST service_instances     an instance is new; …/relationships/shared_spaces where it is shared
+//	PATCH service_instances/:guid                   all that changed of it, in one request; the version by itself after a plan
+//	PATCH apps/:guid                                before it, for each running app that sees the change only after a restart
+//	POST, PATCH, DELETE service_credential_bindings of type key; service_route_bindings likewise
+//	DELETE service_instances/:guid                  pruned, and bound to nothing
+//	DELETE …/relationships/shared_spaces/:guid      no longer declared, and no app there is bound
+//	GET   jobs/:guid                                a service broker takes its time
+//
 // A run may be killed after any of them; appRun says what makes the next one complete it. No package and no droplet is
 // ever deleted.
 //
@@ -65,6 +79,11 @@
 // Fettle keeps no book of its own about a foundation: annotations on the app tell what was applied before (ledger.go) and
 // whether a change waits for a restart, an annotation on the package, on its builds and on an uploaded
 // droplet tells which code it holds.
+//
+// Parameters of services are taken and, by most brokers, never given back. Their seal (package diff) stands on what was made with
+// them, written by the request that hands them over: service_seal.go. So a change in Git is seen, and applied: in
+// place to an instance, by making it anew to a binding or a key. What bears no seal was made by somebody else, and a seal of
+// another key cannot be checked: both are reported as unobserved.
 //
 // # What is Fettle's own
 //

@@ -28,7 +28,8 @@ const (
 	pendingAnnotation = manifest.MetadataPrefix + "pending"
 	digestAnnotation  = manifest.MetadataPrefix + "digest"
 
-	// parametersAnnotation stands on a service instance: the seal (diff.Sealer) of the parameters that it was given.
+	// parametersAnnotation stands on a service instance, a key, a route binding, and a binding of an app that has parameters or
+	// metadata: the seal (package diff) of the parameters that it was given, or diff.NoInput.
 	parametersAnnotation = manifest.MetadataPrefix + "parameters"
 
 	ledgerVersion = "1:"

@@ -3,6 +3,7 @@ package cloudfoundry
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"net/http"
@@ -260,6 +261,7 @@ func (p *picture) drawServices(obs *platform.Observation) {
 		if established(instance.LastOperation) && speaksOf(p.desired, place.path, manifest.KindServiceInstance) {
 			obs.Live.Put(p.instance(instance, ref))
 			p.noteSeal(obs, ref, instance.Resource)
+			p.noteUpgrade(obs, ref, instance)
 		}
 	}
 	p.identifyShared(obs)
@@ -295,6 +297,13 @@ func (p *picture) drawBinding(obs *platform.Observation, ref manifest.Ref, of cc
 		spec["metadata"] = metadata(of)
 		obs.Live.Put(&manifest.Object{Ref: ref, Spec: spec})
 		p.noteSeal(obs, ref, of)
+	}
+}
+
+// noteUpgrade tells of a newer version, unless Git says which one it wants. It is no difference: Git has not asked for it.
+func (p *picture) noteUpgrade(obs *platform.Observation, ref manifest.Ref, instance ccv3.ServiceInstance) {
+	if o := p.desired.Get(ref); o != nil && instance.UpgradeAvailable && o.Spec["maintenance_info"] == nil {
+		obs.Warnings = append(obs.Warnings, fmt.Sprintf("%s: its plan has a newer version; declare maintenance_info to upgrade it, or run `cf upgrade-service %s`", ref, ref.Name()))
 	}
 }
 

@@ -320,6 +320,7 @@ type ServiceInstance struct {
 	MaintenanceInfo struct {
 		Version string `json:"version"`
 	} `json:"maintenance_info"`
+	UpgradeAvailable bool `json:"upgrade_available"`
 }
 
 // ServicePlan is what a managed service instance is an instance of.
