@@ -117,7 +117,7 @@ var settings = []setting{
 }
 
 // keptNames are the annotations that Fettle itself keeps on apps, packages, droplets and deployments.
-var keptNames = []string{"applied", "pending", "digest", "revision", "lifecycle", "hook"}
+var keptNames = []string{"applied", "pending", "running", "digest", "revision", "lifecycle", "hook"}
 
 // list reads entries between commas or line ends.
 func list(text string) []string {

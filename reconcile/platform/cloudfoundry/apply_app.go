@@ -182,7 +182,9 @@ func (r *appRun) configure(ctx context.Context) error {
 		m.declare(r.app, r.desired)
 	} else {
 		for _, c := range r.step.Changes {
-			if c.Op != diff.Remove {
+			keys := manifest.SplitPointer(c.Path)
+			detects := len(keys) == 3 && keys[0] == "processes" && keys[2] == "command" // null means something in a manifest
+			if c.Op != diff.Remove || detects {
 				m.change(c, r.desired)
 			}
 		}
@@ -387,6 +389,9 @@ func (r *appRun) finish(ctx context.Context) error {
 	notes := map[string]string{}
 	if r.ledger != final {
 		notes[appliedAnnotation] = final
+	}
+	if running := r.runningNote(); running != "" {
+		notes[runningAnnotation] = running
 	}
 	if err := r.annotate(ctx, notes, null); err != nil {
 		return err

@@ -22,6 +22,8 @@
 //	/v3/droplets?guids                        which package the current droplet was made of
 //	/v3/packages?guids                        docker image, and in an annotation of ours the digest of the files
 //	/v3/apps/:guid/manifest                   environment, features, commands, sidecars, buildpacks with credentials
+//	/v3/revisions/:guid                       one, and one for …/environment_variables, which leaves an audit event, where an app
+//	                                          seems to have configuration that no instance has seen (running.go)
 //
 // The generated manifest is preferred to four requests of its own (environment_variables, features, sidecars,
 // processes/:guid), one of which would leave an audit event at every look. A role that may not read manifests gets features
@@ -29,7 +31,7 @@
 //
 // [Driver.ServerDiff], which nobody has to call, makes one POST /v3/spaces/:guid/manifest_diff per space.
 //
-// Not read: weights of destinations, tasks, revisions, and what service brokers return of parameters (see below).
+// Not read: weights of destinations, tasks, and what service brokers return of parameters (see below).
 //
 // # What is written, and in which order
 //
@@ -77,7 +79,7 @@
 // # What stands on the resources themselves
 //
 // Fettle keeps no book of its own about a foundation: annotations on the app tell what was applied before (ledger.go) and
-// whether a change waits for a restart, an annotation on the package, on its builds and on an uploaded
+// whether a change waits for a restart, and what runs (running.go); an annotation on the package, on its builds and on an uploaded
 // droplet tells which code it holds.
 //
 // Parameters of services are taken and, by most brokers, never given back. Their seal (package diff) stands on what was made with

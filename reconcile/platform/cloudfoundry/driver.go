@@ -40,13 +40,15 @@ type Config struct {
 	Sealer diff.Sealer
 }
 
-// Driver speaks to one foundation as one user. It keeps nothing between calls but the login
-// and, for some minutes, what a foundation offers (see memory).
+// Driver speaks to one foundation as one user. It keeps nothing between calls but the login, for some minutes
+// what a foundation offers (see memory), and what it has learned of revisions, which never change.
 type Driver struct {
 	client *ccv3.Client
 	cfg    Config
 	probe  *http.Client
 	memory memory // for preflight
+
+	compared comparisons // of revisions with live configuration
 }
 
 var _ platform.Counter = (*Driver)(nil)

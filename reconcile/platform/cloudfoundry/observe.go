@@ -64,6 +64,9 @@ func (d *Driver) observe(ctx context.Context, desired manifest.Set, complete fun
 			return platform.Observation{}, explain(manifest.Ref{}, "reading the live state of the declared apps", err)
 		}
 		newPicture(r, desired).draw(&obs)
+		if err := d.unseen(ctx, r, &obs); err != nil {
+			return platform.Observation{}, explain(manifest.Ref{}, "reading what the declared apps run", err)
+		}
 	}
 	for _, guid := range slices.Sorted(maps.Keys(r.details)) {
 		if w := r.details[guid].warning; w != "" {

@@ -154,9 +154,18 @@ func (r *appRun) deploy(ctx context.Context) error {
 		return found != nil, err
 	})
 	if err != nil {
-		return err
+		return r.refused(err)
 	}
 	return r.supervise(ctx, &dep)
+}
+
+// refused tells in what state an app is left whose deployment the controller did not take: the change stays, marked as pending.
+func (r *appRun) refused(err error) error {
+	var e *platform.Error
+	if errors.As(err, &e) && r.changed {
+		e.Message += "; the new configuration is stored, and no instance runs it yet: the next run completes it"
+	}
+	return err
 }
 
 // isOurs reports whether d delivers the change that is pending.

@@ -11,8 +11,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fettle-gitops/fettle/diff"
 	"github.com/fettle-gitops/fettle/reconcile/platform"
 	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/ccv3"
+	"github.com/fettle-gitops/fettle/reconcile/platform/cloudfoundry/sandbox"
 	"github.com/fettle-gitops/fettle/reconcile/platform/platformtest"
 )
 
@@ -356,4 +358,29 @@ func (f *foundation) observed(text string) string {
 		all["ledger of "+o.Ref.String()] = obs.Ledger[o.Ref]
 	}
 	return dump(all)
+}
+
+// A controller that stores a change and refuses to roll it out: people are told, the plan shows what is open, and the next run
+// completes it.
+func TestARefusedDeploymentIsCompleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFoundation(t)
+		f.mustRun(web)
+		changed := strings.Replace(web, "hello", "good morning", 1)
+		refusal, err := sandbox.ParseFault("POST /v3/deployments status=422")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.box.SetFaults(refusal)
+		p := f.run(t.Context(), changed)
+		if err := p.outcome.Err(); err == nil || !strings.Contains(err.Error(), "stored, and no instance runs it yet: the next run completes it") {
+			t.Fatalf("error: %v", err)
+		}
+		f.box.SetFaults()
+		p = f.mustRun(changed)
+		if len(p.changes.List) != 1 || p.changes.List[0].Path != "/rollout" || p.plan.Steps[0].Impact != diff.ImpactRestart {
+			t.Errorf("the plan shows %v", p.changes.List)
+		}
+		f.converged(changed)
+	})
 }

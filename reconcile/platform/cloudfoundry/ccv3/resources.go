@@ -78,6 +78,7 @@ type Relationships struct {
 	ServicePlan     *ToOne `json:"service_plan,omitempty"`
 	ServiceOffering *ToOne `json:"service_offering,omitempty"`
 	Quota           *ToOne `json:"quota,omitempty"`
+	Revision        *ToOne `json:"revision,omitempty"`
 }
 
 // Lifecycle of an app, a build or a droplet.
@@ -257,6 +258,10 @@ type Revision struct {
 	Description string `json:"description"`
 	Droplet     Target `json:"droplet"`
 	Deployable  bool   `json:"deployable"` // its droplet still exists
+	Processes   map[string]struct {
+		Command *string `json:"command"` // nil: the one that staging detected
+	} `json:"processes"`
+	Sidecars []Sidecar `json:"sidecars"`
 }
 
 // Task is a command that runs once with a droplet.
