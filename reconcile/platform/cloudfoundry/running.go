@@ -35,8 +35,8 @@ import (
 //	another   same           changed, restarted, and changed back: by a restart too?
 //
 // Only the last two have the revision read, and its content decides, never the checksum. A plain start does not answer with
-// its revision; the note then has none, and another configuration is reason enough. What neither Git declares nor
-// Fettle applied does not count: nobody asked Fettle to roll it out. Nothing is said of an app without the note, whose
+// its revision; the note then has none, and another configuration is reason enough. Only what
+// is as Git declares it counts: the rest is a difference of its own, or none of Fettle's business. Nothing is said of an app without the note, whose
 // feature revisions is off, or whose revision this user may not read. Nor of what no revision holds: sizes, health checks,
 // service bindings. A wrong alarm restarts an app; a missed one leaves things as they were.
 //
@@ -118,7 +118,20 @@ func (c configuration) differs(now configuration) []string {
 	}
 	compare("environment_variables", "", anyMap(c.Env), anyMap(now.Env))
 	compare("processes", "command", anyMap(c.Commands), anyMap(now.Commands))
-	compare("sidecars", "", anyMap(c.Sidecars), anyMap(now.Sidecars))
+	for field, of := range map[string]func(sideCar) any{
+		"command":       func(s sideCar) any { return s.Command },
+		"process_types": func(s sideCar) any { return s.Types },
+		"memory_in_mb":  func(s sideCar) any { return s.Memory },
+	} {
+		was, is := map[string]any{}, map[string]any{}
+		for name, s := range c.Sidecars {
+			was[name] = of(s)
+		}
+		for name, s := range now.Sidecars {
+			is[name] = of(s)
+		}
+		compare("sidecars", field, was, is)
+	}
 	slices.Sort(found)
 	return found
 }
@@ -149,12 +162,12 @@ func (d *Driver) unseen(ctx context.Context, r *readings, obs *platform.Observat
 		if !suspicious(app.Metadata.Annotation(runningAnnotation), now.running(app.GUID, revision)) {
 			continue
 		}
-		owned := decodeLedger(app.Metadata.Annotation(appliedAnnotation))
 		group.Go(func() error {
 			places, err := d.compareRevision(ctx, app.GUID, revision, types, now)
 			if slices.ContainsFunc(places, func(pointer string) bool {
 				v, _ := manifest.Lookup(declared.Spec, pointer)
-				return v != nil || owned.has(pointer)
+				is, _ := manifest.Lookup(o.Spec, pointer)
+				return v != nil && settled(v, is)
 			}) {
 				o.Spec["rollout"] = rolloutPending
 			}
@@ -162,6 +175,20 @@ func (d *Driver) unseen(ctx context.Context, r *readings, obs *platform.Observat
 		})
 	}
 	return group.Wait()
+}
+
+// settled reports whether live is as declared. What is not is a difference of its own, and takes a restart if it has to.
+func settled(declared, live any) bool {
+	fields, ok := declared.(map[string]any)
+	if !ok {
+		return reflect.DeepEqual(declared, live)
+	}
+	for name, v := range fields {
+		if !settled(v, mapOf(live)[name]) {
+			return false
+		}
+	}
+	return true
 }
 
 // suspicious compares the note with what it would be now.
