@@ -179,8 +179,7 @@ func (r *routeRun) domain(ctx context.Context, u manifest.RouteURL) (guid, host 
 // metadata is what the route is to have besides what it has, the owner's mark included.
 func (r *routeRun) metadata() (m ccv3.Metadata, changed bool) {
 	m, changed = described(r.route, r.step.Changes)
-	mark := encodeLedger(metadataKeys("", r.route.Spec))
-	m.Annotations[appliedAnnotation] = &mark
+	mark(m, r.route.Spec)
 	return m, changed
 }
 

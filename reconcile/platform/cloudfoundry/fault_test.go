@@ -232,6 +232,7 @@ func (f *foundation) portrait() string {
 		// A run that is killed between deleting a route and narrowing the ledger leaves a ledger that owns more than there
 		// is; the next change of the app narrows it.
 		delete(a.Metadata.Annotations, manifest.MetadataPrefix+"applied")
+		delete(a.Metadata.Annotations, manifest.MetadataPrefix+"running") // names a revision, and those are new every time
 		note("apps", "%s %s of %.8s with %v, %s", a.Name, a.State, codes[a.Relationships.CurrentDroplet.GUID()], f.env(a.Name), dump(a.Metadata))
 		for _, p := range list[ccv3.Process](f, "/v3/apps/"+a.GUID+"/processes") {
 			note("processes", "%s/%s: %d × %d MB, %s", a.Name, p.Type, p.Instances, p.MemoryInMB, dump(p.HealthCheck))

@@ -76,3 +76,10 @@ func described(o *manifest.Object, changes []diff.Change, at ...string) (m ccv3.
 
 // mapOf is v as a map, nil if it is none.
 func mapOf(v any) map[string]any { m, _ := v.(map[string]any); return m }
+
+// mark puts the owner's mark on a resource that Fettle makes: only what bears it is ever pruned. Like the ledger of an app
+// it lists the metadata that Git declares (ledger.go).
+func mark(m ccv3.Metadata, spec map[string]any) {
+	text := encodeLedger(metadataKeys("", spec))
+	m.Annotations[appliedAnnotation] = &text
+}

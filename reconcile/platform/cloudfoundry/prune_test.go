@@ -132,3 +132,33 @@ func TestADeletedRouteIsDisowned(t *testing.T) {
 		}
 	})
 }
+
+// Of services too only what Fettle made goes, in the order in which it can: what is bound to an instance before the instance.
+func TestServicesArePruned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newServices(t)
+		f.mustRun(services)
+		f.do(http.MethodPost, "/v3/service_instances", map[string]any{
+			"type": "user-provided", "name": "by-hand", "relationships": map[string]any{"space": ccv3.To(f.space)},
+		}, nil)
+		less, _, _ := strings.Cut(services, "service_instances:")
+		kinds := []manifest.Kind{
+			manifest.KindServiceBinding, manifest.KindServiceInstance, manifest.KindServiceKey, manifest.KindServiceRouteBinding,
+		}
+		p, d := f.prepareSet(t.Context(), prunes(f.load(less), kinds...))
+		f.apply(t.Context(), d, &p)
+		if err := p.outcome.Err(); err != nil {
+			t.Fatal(err)
+		}
+		var left []string
+		for _, instance := range list[ccv3.ServiceInstance](f, "/v3/service_instances") {
+			left = append(left, instance.Name)
+		}
+		if strings.Join(left, " ") != "by-hand" {
+			t.Errorf("these instances are left: %v, want by-hand alone", left)
+		}
+		if p, _ := f.prepareSet(t.Context(), prunes(f.load(less), kinds...)); !p.changes.Empty() {
+			t.Errorf("afterwards these differ: %v", p.changes.List)
+		}
+	})
+}

@@ -156,6 +156,7 @@ func (r *serviceRun) bind(ctx context.Context, path string, body, relationships 
 	relationships["service_instance"] = ccv3.To(instance)
 	body["relationships"] = relationships
 	m := metadataOf(r.want.Spec)
+	mark(m, r.want.Spec)
 	if err := r.d.sealer().seal(&m, r.want); err != nil {
 		return err
 	}

@@ -62,6 +62,7 @@ func (r *instanceRun) create(ctx context.Context) error {
 		}
 	}
 	m := metadataOf(spec)
+	mark(m, spec)
 	body["metadata"] = m
 	if spec["type"] == managed {
 		if err := r.d.sealer().seal(&m, r.want); err != nil {

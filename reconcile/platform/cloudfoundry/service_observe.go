@@ -261,6 +261,7 @@ func (p *picture) drawServices(obs *platform.Observation) {
 		if established(instance.LastOperation) && speaksOf(p.desired, place.path, manifest.KindServiceInstance) {
 			obs.Live.Put(p.instance(instance, ref))
 			p.noteSeal(obs, ref, instance.Resource)
+			p.ownService(obs, ref, instance.Resource)
 			p.noteUpgrade(obs, ref, instance)
 		}
 	}
@@ -297,6 +298,14 @@ func (p *picture) drawBinding(obs *platform.Observation, ref manifest.Ref, of cc
 		spec["metadata"] = metadata(of)
 		obs.Live.Put(&manifest.Object{Ref: ref, Spec: spec})
 		p.noteSeal(obs, ref, of)
+		p.ownService(obs, ref, of)
+	}
+}
+
+// ownService notes that Fettle made a resource, where that decides whether it goes.
+func (p *picture) ownService(obs *platform.Observation, ref manifest.Ref, of ccv3.Resource) {
+	if _, pruned := p.desired.Pruned(ref.Space(), ref.Kind); pruned && decodeLedger(of.Metadata.Annotation(appliedAnnotation)) != nil {
+		obs.Ledger.Own(ref, "")
 	}
 }
 

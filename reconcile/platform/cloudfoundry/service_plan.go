@@ -185,7 +185,7 @@ func (p *planner) serviceRequires(s *platform.Step) []string {
 }
 
 // makesRoom reports whether a step takes away what stands in the way of c: the bindings and keys of an instance that goes,
-// the route binding that a route has so far.
+// the apps that go with it, the route binding that a route has so far.
 func makesRoom(s *platform.Step, c diff.Change) bool {
 	if c.Path != "" {
 		return false
@@ -197,7 +197,9 @@ func makesRoom(s *platform.Step, c diff.Change) bool {
 		was, _ := gone.Was.(map[string]any)
 		switch {
 		case c.Ref.Kind == manifest.KindServiceInstance && c.Op == diff.Remove:
-			return gone.Ref.Kind != manifest.KindServiceInstance && was["service_instance"] == c.Ref.Name()
+			// The bindings of an app that goes too are not read: whether it has one to the instance is not known.
+			return gone.Ref.Kind == manifest.KindApp ||
+				gone.Ref.Kind != manifest.KindServiceInstance && was["service_instance"] == c.Ref.Name()
 		case c.Ref.Kind == manifest.KindServiceRouteBinding && c.Op == diff.Add:
 			now, _ := c.Value.(map[string]any)
 			return gone.Ref.Kind == c.Ref.Kind && was["route"] == now["route"]
