@@ -2,11 +2,16 @@ package manifest
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+	"gopkg.in/yaml.v3"
+
+	"github.com/fettle-gitops/fettle/schemas"
 )
 
 const patchedV1 = `applications:
@@ -120,6 +125,9 @@ service_instances: [{name: db, service_offering: {name: pg}, service_plan: {name
 service_bindings: [{type: app, service_instance: {name: db}, app: {name: a}, name: primary}, {type: key, service_instance: {name: db}, name: l}]`,
 		},
 	} {
+		if err := againstPatchSchema(t, c.patch); err != nil {
+			t.Errorf("%s: an editor would refuse it: %#v", c.name, err)
+		}
 		got, problems := loadPatched(c.base, c.patch)
 		if len(problems) > 0 {
 			t.Errorf("%s: %s", c.name, problems.Text())
@@ -177,6 +185,57 @@ func TestPatchesSecretsAndPlaces(t *testing.T) {
 	}
 	if v, _ := Lookup(prod.Spec, "/environment_variables/K"); v != "hunter2" || !prod.IsSecret("/environment_variables/K") {
 		t.Errorf("got %v, secret %v", v, prod.IsSecret("/environment_variables/K"))
+	}
+}
+
+// againstPatchSchema validates as an editor does.
+func againstPatchSchema(t *testing.T, text string) error {
+	t.Helper()
+	schema, err := schemas.Compile("manifest-patch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc any
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+		t.Fatal(err)
+	}
+	return schema.Validate(doc)
+}
+
+func TestEditorsKnowPatches(t *testing.T) {
+	files, err := filepath.Glob("../examples/*/patches/*.yml")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("examples: %v %v", files, err)
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := againstPatchSchema(t, string(data)); err != nil {
+			t.Errorf("%s: %#v", f, err)
+		}
+	}
+	for _, wrong := range []string{
+		"aplications: [{name: a}]",
+		"applications: [{name: a, memmory: 1G}]",
+		"applications: [{name: a, routes: [{route: a.example.com, protocoll: http2}]}]",
+		"applications: [{name: a, features: {shh: true}}]",
+		"applications: [{memory: 1G}]",
+		"applications: [{name: null}]",
+		"applications: [{name: a, processes: [{memory: 1G}]}]",
+		"applications: [{name: a, memory: 12}]",
+		"applications: [{name: a, $patch: remove}]",
+		"applications: [{name: a, env: {$patch: delete}}]",
+		"apps: [{name: a}]",
+		"version: 2\napplications: [{name: a}]",
+		"version: 2\napps: [{name: a, processes: [{type: web, scale: {instnces: 1}}]}]",
+		"version: 2\nroutes: [{url: a.example.com, destinations: [{port: 8080}]}]",
+		"version: 3\napps: []",
+	} {
+		if againstPatchSchema(t, wrong) == nil {
+			t.Errorf("accepted: %s", wrong)
+		}
 	}
 }
 
