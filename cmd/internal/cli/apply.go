@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -195,7 +194,9 @@ func told(env Env, plan planFlags, run *reconcile.Run) error {
 		case run.Declined:
 			fmt.Fprintln(env.Out, "Nothing was changed.")
 		default:
-			fmt.Fprintf(env.Out, "\n%s\n", summary(run))
+			fmt.Fprintln(env.Out)
+			tellSteps(env.Out, run)
+			fmt.Fprintln(env.Out, summary(run))
 		}
 	}
 	for _, s := range run.Outcome.Steps {
@@ -249,35 +250,4 @@ func outcomeView(run *reconcile.Run) map[string]any {
 		"result": run.Record.Result, "revision": run.Record.Revision, "changes": run.Record.Changes,
 		"requests": run.Record.Requests, "declined": run.Declined, "steps": steps,
 	}
-}
-
-// progress prints a line for each sign of life, on the error stream so that standard output stays clean.
-type progress struct {
-	env   Env
-	quiet bool
-	mu    sync.Mutex
-	last  map[string]string
-}
-
-func (p *progress) event(_ string, e platform.Event) {
-	if p.quiet || e.Step == "" {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.last == nil {
-		p.last = map[string]string{}
-	}
-	text := string(e.Phase)
-	if e.Phase == platform.Progress || e.Text != "" {
-		text = e.Text
-	}
-	if e.Phase == platform.Failed {
-		text = "failed" // the reason follows at the end, whole
-	}
-	if p.last[e.Step] == text {
-		return
-	}
-	p.last[e.Step] = text
-	fmt.Fprintf(p.env.Err, "  %s: %s\n", e.Ref, text)
 }
