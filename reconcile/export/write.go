@@ -22,7 +22,7 @@ func (w *writer) version2(objects []*manifest.Object) (*yaml.Node, error) {
 		return nil, err
 	}
 	// The entries of each list have the order of the objects, and bindings of all kinds share one list.
-	var places = map[manifest.Kind]string{
+	places := map[manifest.Kind]string{
 		manifest.KindApp: "apps", manifest.KindRoute: "routes", manifest.KindServiceInstance: "service_instances",
 		manifest.KindServiceBinding: "service_bindings", manifest.KindServiceKey: "service_bindings", manifest.KindServiceRouteBinding: "service_bindings",
 	}
@@ -141,8 +141,10 @@ func (w *writer) version1(objects []*manifest.Object) (*yaml.Node, error) {
 		list.Style = yaml.FlowStyle
 	}
 	return &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{
-		{Kind: yaml.ScalarNode, Value: "version"}, {Kind: yaml.ScalarNode, Value: "1"},
-		{Kind: yaml.ScalarNode, Value: "applications"}, list,
+		{Kind: yaml.ScalarNode, Value: "version"},
+		{Kind: yaml.ScalarNode, Value: "1"},
+		{Kind: yaml.ScalarNode, Value: "applications"},
+		list,
 	}}, nil
 }
 

@@ -67,7 +67,7 @@ func newSealer(seal Seal, key []byte) (*sealer, error) {
 func stretch(secret, salt []byte, size int) []byte {
 	out, err := scrypt.Key(secret, salt, scryptN, scryptR, scryptP, size)
 	if err != nil {
-		panic("planfile: scrypt refuses its own parameters: " + err.Error())
+		panic("planfile: scrypt refuses its own parameters: " + err.Error()) //nolint:forbidigo // they are constants: a power of two above 1, and a product below 2^30
 	}
 	return out
 }

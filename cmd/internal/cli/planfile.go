@@ -200,9 +200,9 @@ func notPartOfAnApp(ctx context.Context, out string, run *reconcile.Run) error {
 	if err != nil {
 		return err
 	}
-	rel, err := filepath.Rel(run.Target.Source.String(), abs)
-	if run.Snapshot.Revision != "" || err != nil || !filepath.IsLocal(rel) {
-		return nil
+	rel, outside := filepath.Rel(run.Target.Source.String(), abs)
+	if run.Snapshot.Revision != "" || outside != nil || !filepath.IsLocal(rel) {
+		return nil //nolint:nilerr // a path that is not below the source is no part of it, which is what is asked for
 	}
 	again, err := run.Target.Driver.(*cloudfoundry.Driver).Prepare(ctx, run.Desired, run.Snapshot.Files)
 	if err != nil {
@@ -305,8 +305,12 @@ func (f *manifestFlags) follow(plan *planfile.Plan) error {
 		given *string
 		plan  string
 	}{
-		{"--file", &f.file, plan.Source.File}, {"--git", &f.gitURL, plan.Source.Git}, {"--branch", &f.branch, plan.Source.Branch},
-		{"--path", &f.path, plan.Source.Path}, {"--org", &f.org, plan.Target.Org}, {"--space", &f.space, plan.Target.Space},
+		{"--file", &f.file, plan.Source.File},
+		{"--git", &f.gitURL, plan.Source.Git},
+		{"--branch", &f.branch, plan.Source.Branch},
+		{"--path", &f.path, plan.Source.Path},
+		{"--org", &f.org, plan.Target.Org},
+		{"--space", &f.space, plan.Target.Space},
 	} {
 		if *flag.given != "" && withoutUser(*flag.given) != flag.plan {
 			if flag.plan == "" {

@@ -45,7 +45,7 @@ func (x *explanation) instance(c diff.Change, obs platform.Observation) {
 			return when(there, possible)
 		}), of("update")...)
 	default:
-		x.add("", about(func(e *event) clue { return e.names(map[string]any(e.request), keys, c.Was) }), of("update", "start_update")...)
+		x.add("", about(func(e *event) clue { return e.names(e.request, keys, c.Was) }), of("update", "start_update")...)
 	}
 }
 

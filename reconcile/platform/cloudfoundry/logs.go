@@ -92,9 +92,7 @@ func (r *appRun) secrets() *strings.Replacer {
 	var pairs []string
 	for text := range found {
 		// An app may print it as it is, a part of an address, or as the platform hands it on.
-		for _, form := range []string{text, url.QueryEscape(text), url.PathEscape(text), base64.StdEncoding.EncodeToString([]byte(text))} {
-			pairs = append(pairs, form)
-		}
+		pairs = append(pairs, text, url.QueryEscape(text), url.PathEscape(text), base64.StdEncoding.EncodeToString([]byte(text)))
 		for line := range strings.Lines(text) {
 			pairs = append(pairs, strings.Join(strings.Fields(line), " "))
 		}

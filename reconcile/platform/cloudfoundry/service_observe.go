@@ -155,8 +155,8 @@ func (d *Driver) readCredentials(ctx context.Context, guid string) (reading, err
 		return reading{}, err
 	}
 	var values map[string]any
-	if json.Unmarshal(data, &values) != nil { // the cause could quote a value
-		return reading{why: "the platform's answer is no JSON object"}, nil
+	if json.Unmarshal(data, &values) != nil {
+		return reading{why: "the platform's answer is no JSON object"}, nil //nolint:nilerr // the cause could quote a value
 	}
 	return reading{value: canonicalJSON(values).(map[string]any)}, nil
 }

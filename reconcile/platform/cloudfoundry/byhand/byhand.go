@@ -157,25 +157,25 @@ func (h hand) find(kind string, names []string) (string, error) {
 		top, _, _ := strings.Cut(collection, "?")
 		return "/v3/" + top[strings.LastIndexByte(top, '/')+1:] + "/" + found[len(found)-1].GUID, nil
 	}
-	of := func(kind, name string) string {
-		path, _ := h.find(kind, []string{name})
+	guidOf := func(app string) string {
+		path, _ := h.find("app", []string{app})
 		return path[strings.LastIndexByte(path, '/')+1:]
 	}
 	switch kind {
 	case "app":
 		return one("apps", url.Values{"names": {name}})
 	case "process":
-		return one("processes", url.Values{"app_guids": {of("app", name)}, "types": {names[1]}})
+		return one("processes", url.Values{"app_guids": {guidOf(name)}, "types": {names[1]}})
 	case "sidecar":
-		return h.named("apps/"+of("app", name)+"/sidecars", "sidecars", names[1])
+		return h.named("apps/"+guidOf(name)+"/sidecars", "sidecars", names[1])
 	case "revision":
-		return one("apps/"+of("app", name)+"/revisions", url.Values{"versions": {names[1]}})
+		return one("apps/"+guidOf(name)+"/revisions", url.Values{"versions": {names[1]}})
 	case "deployment":
-		return one("deployments", url.Values{"app_guids": {of("app", name)}, "status_values": {"ACTIVE"}})
+		return one("deployments", url.Values{"app_guids": {guidOf(name)}, "status_values": {"ACTIVE"}})
 	case "instance":
 		return one("service_instances", url.Values{"names": {name}})
 	case "binding":
-		return one("service_credential_bindings", url.Values{"app_guids": {of("app", name)}, "service_instance_names": {names[1]}})
+		return one("service_credential_bindings", url.Values{"app_guids": {guidOf(name)}, "service_instance_names": {names[1]}})
 	case "key":
 		return one("service_credential_bindings", url.Values{"names": {names[1]}, "type": {"key"}, "service_instance_names": {name}})
 	case "plan":
@@ -185,7 +185,7 @@ func (h hand) find(kind string, names []string) (string, error) {
 	case "domain":
 		return one("domains", url.Values{"names": {name}})
 	case "droplet":
-		return one("droplets", url.Values{"app_guids": {of("app", name)}})
+		return one("droplets", url.Values{"app_guids": {guidOf(name)}})
 	}
 	return "", fmt.Errorf("%s is no kind of resource", kind)
 }
