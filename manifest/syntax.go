@@ -207,8 +207,9 @@ func findMisfit(data []byte) (place, string, bool) {
 		awaits        bool // the last key here has no value in its line
 	}
 	var levels []level
+	var next int
 	line := 1
-	for from, next := 0, 0; from < len(data); from = next {
+	for from := 0; from < len(data); from = next {
 		end := len(data)
 		if i := bytes.IndexByte(data[from:], '\n'); i >= 0 {
 			end = from + i

@@ -72,7 +72,7 @@ func tellSteps(out io.Writer, run *reconcile.Run) {
 				line += ", it needs " + strings.Join(missing, ", ")
 			}
 		}
-		if r.Duration > 0 {
+		if r.Duration >= 50*time.Millisecond {
 			line += fmt.Sprintf(", %s", r.Duration.Round(100*time.Millisecond))
 		}
 		fmt.Fprintln(out, line)
