@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -189,6 +190,7 @@ func TestARouteNeverLeadsNowhere(t *testing.T) {
 		f := newFoundation(t)
 		f.mustRun(routesFirst)
 		p, d := f.prepare(t.Context(), routesSecond)
+		var mu sync.Mutex         // requests are made from several goroutines
 		seen := map[string]bool{} // other arrangements of destinations on the way
 		f.wire.watch(func(call string) {
 			for _, r := range list[ccv3.Route](f, "/v3/routes") {
@@ -196,7 +198,10 @@ func TestARouteNeverLeadsNowhere(t *testing.T) {
 					t.Errorf("after %s the route %s leads nowhere", call, r.URL)
 				}
 			}
-			seen[f.drawn()] = true
+			now := f.drawn()
+			mu.Lock()
+			defer mu.Unlock()
+			seen[now] = true
 		})
 		f.apply(t.Context(), d, &p)
 		f.wire.watch(nil)
